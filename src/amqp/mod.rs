@@ -1,0 +1,12 @@
+//! Floor 0: AMQP's vocabulary. Names, arguments, the message, reply codes, limits and logical time;
+//! knows nothing else of the program.
+
+pub mod argument;
+pub mod id;
+pub mod limit;
+pub mod message;
+pub mod name;
+pub mod property;
+pub mod reply_code;
+pub mod table;
+pub mod time;

@@ -1,0 +1,11 @@
+//! railpost: an AMQP 0-9-1 message router with reviewed topology files.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "numbers in tests are small"
+    )
+)]
+
+pub mod amqp;

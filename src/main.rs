@@ -1,0 +1,3 @@
+//! The `railpost` command.
+
+fn main() {}
