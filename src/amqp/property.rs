@@ -215,6 +215,13 @@ impl<'a> Properties<'a> {
         read_flags(self.0).is_some_and(|flags| flags & Property::Headers.flag() != 0)
     }
 
+    /// Whether `name` occurs anywhere in the header table's bytes: a cheap test that may say yes
+    /// wrongly, but never no.
+    pub fn may_have_header(self, name: &[u8]) -> bool {
+        self.find(Property::Headers)
+            .is_some_and(|bytes| bytes.windows(name.len()).any(|window| window == name))
+    }
+
     /// The header table, decoded.
     pub fn headers(self) -> Option<Table> {
         Table::decode(self.find(Property::Headers)?)

@@ -1,0 +1,186 @@
+//! The walk of one message through exchanges: bindings, exchange-to-exchange, alternate exchanges,
+//! and the extra keys of CC and BCC.
+
+use smallvec::SmallVec;
+
+use crate::amqp::id::QueueId;
+use crate::amqp::limit;
+use crate::amqp::name::ExchangeName;
+use crate::amqp::name::RoutingKey;
+use crate::amqp::property::Properties;
+use crate::amqp::table::Value;
+use crate::routing::matcher::Targets;
+use crate::routing::table::Destination;
+use crate::routing::table::Table;
+use crate::routing::topic::Walk;
+
+/// What decides where a message goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    pub exchange: &'a str,
+    pub routing_key: RoutingKey<'a>,
+    pub properties: Properties<'a>,
+}
+
+/// The queues a message goes to, and the working memory of finding them; reused per message.
+#[derive(Debug, Default)]
+pub struct Routes {
+    queues: Vec<QueueId>,
+    /// Exchanges still to be visited, and behind them in `visited` those already known.
+    exchanges: Vec<ExchangeName>,
+    visited: Vec<ExchangeName>,
+    n_sources: usize,
+    pub(in crate::routing) walk: Walk,
+}
+
+/// Why a message cannot be routed at all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RouteError {
+    NoSuchExchange,
+    /// The CC or BCC header is not an array.
+    CopiesNotArray {
+        header: &'static str,
+        got: &'static str,
+    },
+}
+
+impl Routes {
+    /// Each queue once.
+    pub fn queues(&self) -> &[QueueId] {
+        &self.queues
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    /// Takes a queue out again, for example because it is full.
+    pub fn remove(&mut self, queue: QueueId) {
+        self.queues.retain(|it| *it != queue);
+    }
+
+    /// Exchanges found but not yet visited.
+    pub(in crate::routing) fn waiting(&self) -> &[ExchangeName] {
+        &self.exchanges
+    }
+
+    pub fn clear(&mut self) {
+        self.queues.clear();
+        self.exchanges.clear();
+        self.visited.clear();
+        self.n_sources = 0;
+    }
+
+    /// Adds the targets of one binding key; always true, for use in conditions.
+    pub(in crate::routing) fn add(&mut self, targets: &Targets) -> bool {
+        self.queues.extend_from_slice(&targets.queues);
+        self.n_sources += usize::from(!targets.queues.is_empty());
+        targets.exchanges.iter().for_each(|name| self.visit(name));
+        true
+    }
+
+    pub(in crate::routing) fn add_one(&mut self, to: &Destination) {
+        match to {
+            Destination::Queue(id) => {
+                self.queues.push(*id);
+                self.n_sources += 1;
+            }
+            Destination::Exchange(name) => self.visit(name),
+        }
+    }
+
+    /// Puts an exchange on the work list, unless it was there already.
+    fn visit(&mut self, name: &ExchangeName) {
+        if !self.visited.contains(name) && self.visited.len() < limit::HOPS {
+            self.visited.push(name.clone());
+            self.exchanges.push(name.clone());
+        }
+    }
+
+    /// One copy per queue, however many bindings matched.
+    fn keep_each_once(&mut self) {
+        if self.n_sources > 1 {
+            self.queues.sort_unstable();
+            self.queues.dedup();
+        }
+    }
+}
+
+/// Step 6 of a message's path, called by `broker::publish`; next is `queue::enqueue`.
+///
+/// Fills `routes` with the queues `publication` goes to. An exchange that matches no binding hands
+/// the message to its alternate exchange; each exchange is visited once.
+pub fn route(
+    table: &Table,
+    publication: Publication<'_>,
+    routes: &mut Routes,
+) -> Result<(), RouteError> {
+    routes.clear();
+    let copies = copies(publication.properties)?;
+    let mut keys: SmallVec<[&str; 4]> = SmallVec::new();
+    keys.push(publication.routing_key.0);
+    keys.extend(copies.iter().map(String::as_str));
+    if publication.exchange.is_empty() {
+        for key in &keys {
+            routes.queues.extend(table.queue(key));
+            routes.n_sources += 1;
+        }
+        routes.keep_each_once();
+        return Ok(());
+    }
+    let first = table
+        .exchange(publication.exchange)
+        .ok_or(RouteError::NoSuchExchange)?;
+    let mut exchange = Some(first);
+    routes.visited.push(first.name.clone());
+    while let Some(it) = exchange {
+        let any = it.matcher().collect(&keys, publication.properties, routes);
+        if let (false, Some(alternate)) = (any, &it.alternate) {
+            routes.visit(alternate);
+        }
+        exchange = loop {
+            match routes.exchanges.pop() {
+                // A missing alternate exchange is passed over.
+                Some(name) => {
+                    if let Some(next) = table.exchange(&name) {
+                        break Some(next);
+                    }
+                }
+                None => break None,
+            }
+        };
+    }
+    routes.keep_each_once();
+    Ok(())
+}
+
+/// The extra routing keys in the CC and BCC headers.
+///
+/// COMPAT: elements that are not strings are skipped; a header that is not an array is an error.
+fn copies(properties: Properties<'_>) -> Result<Vec<String>, RouteError> {
+    let mut keys = Vec::new();
+    if !properties.may_have_header(b"CC") {
+        return Ok(keys);
+    }
+    let headers = properties.headers().unwrap_or_default();
+    for header in ["CC", "BCC"] {
+        match headers.get(header) {
+            None => {}
+            Some(Value::Array(items)) => {
+                keys.extend(
+                    items
+                        .iter()
+                        .filter_map(|it| it.as_text())
+                        .map(str::to_owned),
+                );
+            }
+            Some(other) => {
+                return Err(RouteError::CopiesNotArray {
+                    header,
+                    got: other.type_name(),
+                });
+            }
+        }
+    }
+    Ok(keys)
+}
