@@ -10,4 +10,5 @@
 
 pub mod amqp;
 pub mod codec;
+pub mod queue;
 pub mod routing;

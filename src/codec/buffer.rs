@@ -64,17 +64,9 @@ impl FrameBuffer {
     pub fn slices<const N: usize>(&self) -> ([&[u8]; N], usize) {
         let mut slices = [&[][..]; N];
         let mut n = 0;
-        let pieces = self
-            .closed
-            .iter()
-            .map(Piece::as_slice)
-            .chain([&self.open[..]]);
+        let pieces = self.closed.iter().map(Piece::as_slice).chain([&self.open[..]]);
         for (at, piece) in pieces.take(N).enumerate() {
-            let piece = if at == 0 {
-                &piece[self.written..]
-            } else {
-                piece
-            };
+            let piece = if at == 0 { &piece[self.written..] } else { piece };
             if !piece.is_empty() {
                 slices[n] = piece;
                 n += 1;
@@ -129,13 +121,9 @@ mod tests {
         for step in 1..all.len() {
             let mut buffer = FrameBuffer::default();
             for n in ["1", "2"] {
-                buffer
-                    .open()
-                    .extend_from_slice(format!("head{n}").as_bytes());
+                buffer.open().extend_from_slice(format!("head{n}").as_bytes());
                 buffer.share(Bytes::from(format!("body{n}")));
-                buffer
-                    .open()
-                    .extend_from_slice(format!("tail{n}").as_bytes());
+                buffer.open().extend_from_slice(format!("tail{n}").as_bytes());
             }
             let mut out = Vec::new();
             while !buffer.is_empty() {

@@ -41,11 +41,7 @@ pub fn parse(payload: &[u8]) -> Result<ContentHeader<'_>, ContentError> {
         return Err(ContentError::Weight(weight));
     }
     let properties = Properties::check(properties).map_err(ContentError::Properties)?;
-    Ok(ContentHeader {
-        class,
-        body_bytes: u64::from_be_bytes(*body_bytes),
-        properties,
-    })
+    Ok(ContentHeader { class, body_bytes: u64::from_be_bytes(*body_bytes), properties })
 }
 
 #[cfg(test)]

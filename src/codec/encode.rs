@@ -126,13 +126,10 @@ fn content(
     let frame_bytes = (frame_max - limit::FRAME_ENVELOPE) as usize;
     match message.body() {
         Body::Packed(body) => {
-            body.chunks(frame_bytes)
-                .for_each(|piece| copied_body(buffer, channel, piece));
+            body.chunks(frame_bytes).for_each(|piece| copied_body(buffer, channel, piece));
         }
         Body::Chunks(chunks) => {
-            chunks
-                .iter()
-                .for_each(|chunk| shared_body(out, channel, frame_bytes, chunk));
+            chunks.iter().for_each(|chunk| shared_body(out, channel, frame_bytes, chunk));
         }
     }
 }

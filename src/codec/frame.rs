@@ -38,22 +38,9 @@ pub struct FrameHead {
 /// Bytes that are no frame; all of them end the connection with 501 FRAME_ERROR.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FrameError {
-    TooLarge {
-        kind: u8,
-        payload_bytes: u32,
-        payload_bytes_max: u32,
-    },
-    UnknownKind {
-        kind: u8,
-        head: Vec<u8>,
-        whole: bool,
-    },
-    BadEnd {
-        kind: u8,
-        head: Vec<u8>,
-        whole: bool,
-        end: u8,
-    },
+    TooLarge { kind: u8, payload_bytes: u32, payload_bytes_max: u32 },
+    UnknownKind { kind: u8, head: Vec<u8>, whole: bool },
+    BadEnd { kind: u8, head: Vec<u8>, whole: bool, end: u8 },
 }
 
 /// Reads a frame's head, when all of it is there.
@@ -91,12 +78,7 @@ pub fn next_frame(bytes: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usi
     let payload = &bytes[HEAD..end];
     if last != END {
         let (head_bytes, whole) = first_octets(payload);
-        return Err(FrameError::BadEnd {
-            kind: head.kind,
-            head: head_bytes,
-            whole,
-            end: last,
-        });
+        return Err(FrameError::BadEnd { kind: head.kind, head: head_bytes, whole, end: last });
     }
     let kind = match head.kind {
         1 => FrameKind::Method,
@@ -105,21 +87,10 @@ pub fn next_frame(bytes: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, usi
         8 => FrameKind::Heartbeat,
         kind => {
             let (head_bytes, whole) = first_octets(payload);
-            return Err(FrameError::UnknownKind {
-                kind,
-                head: head_bytes,
-                whole,
-            });
+            return Err(FrameError::UnknownKind { kind, head: head_bytes, whole });
         }
     };
-    Ok(Some((
-        Frame {
-            kind,
-            channel: head.channel,
-            payload,
-        },
-        end + 1,
-    )))
+    Ok(Some((Frame { kind, channel: head.channel, payload }, end + 1)))
 }
 
 fn first_octets(payload: &[u8]) -> (Vec<u8>, bool) {
@@ -131,23 +102,14 @@ fn first_octets(payload: &[u8]) -> (Vec<u8>, bool) {
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FrameError::TooLarge {
-                kind,
-                payload_bytes,
-                payload_bytes_max,
-            } => write!(
+            FrameError::TooLarge { kind, payload_bytes, payload_bytes_max } => write!(
                 f,
                 "type {kind}, all octets = <<>>: {{frame_too_large,{payload_bytes},{payload_bytes_max}}}"
             ),
             FrameError::UnknownKind { kind, head, whole } => {
                 write!(f, "type {kind}, {}: unknown_frame", Octets(head, *whole))
             }
-            FrameError::BadEnd {
-                kind,
-                head,
-                whole,
-                end,
-            } => write!(
+            FrameError::BadEnd { kind, head, whole, end } => write!(
                 f,
                 "type {kind}, {}: {{invalid_frame_end_marker,{end}}}",
                 Octets(head, *whole)
@@ -170,11 +132,7 @@ impl<'a> Octets<'a> {
 
 impl fmt::Display for Octets<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.1 {
-            "all octets = <<"
-        } else {
-            "first 16 octets = <<"
-        })?;
+        f.write_str(if self.1 { "all octets = <<" } else { "first 16 octets = <<" })?;
         let printable = self.0.iter().all(|it| it.is_ascii_graphic() || *it == b' ');
         if self.0.is_empty() {
             return f.write_str(">>");
@@ -209,11 +167,7 @@ mod tests {
             assert_eq!(next_frame(&bytes[..end], 4096), Ok(None), "{end} bytes");
         }
         bytes.extend_from_slice(b"next");
-        let expected = Frame {
-            kind: FrameKind::Body,
-            channel: 7,
-            payload: b"hello",
-        };
+        let expected = Frame { kind: FrameKind::Body, channel: 7, payload: b"hello" };
         assert_eq!(next_frame(&bytes, 4096), Ok(Some((expected, 13))));
     }
 
@@ -232,10 +186,7 @@ mod tests {
     #[test]
     fn wrong_frames_are_quoted() {
         let text = |bytes: &[u8]| next_frame(bytes, 4096).unwrap_err().to_string();
-        assert_eq!(
-            text(&frame(9, 0, b"abcd")),
-            "type 9, all octets = <<\"abcd\">>: unknown_frame"
-        );
+        assert_eq!(text(&frame(9, 0, b"abcd")), "type 9, all octets = <<\"abcd\">>: unknown_frame");
         let mut bad = frame(1, 0, &[0, 60, 0, 10]);
         *bad.last_mut().unwrap() = 205;
         assert_eq!(

@@ -48,11 +48,7 @@ pub(in crate::codec) fn check(class: u16, method: u16, bytes: &[u8]) -> Result<(
         };
         rest = rest.get(len..).ok_or(MethodFault::Truncated)?;
     }
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(MethodFault::TrailingBytes)
-    }
+    if rest.is_empty() { Ok(()) } else { Err(MethodFault::TrailingBytes) }
 }
 
 fn short_string(bytes: &[u8]) -> Result<usize, MethodFault> {

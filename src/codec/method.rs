@@ -18,105 +18,40 @@ use crate::codec::layout;
 /// A method from a client. Those of every message borrow from the frame; the others own.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Method<'a> {
-    BasicPublish {
-        exchange: &'a str,
-        routing_key: &'a str,
-        mandatory: bool,
-        immediate: bool,
-    },
-    BasicAck {
-        delivery_tag: u64,
-        multiple: bool,
-    },
-    BasicNack {
-        delivery_tag: u64,
-        multiple: bool,
-        requeue: bool,
-    },
-    BasicReject {
-        delivery_tag: u64,
-        requeue: bool,
-    },
-    BasicQos {
-        prefetch_size: u32,
-        prefetch_count: u16,
-        global: bool,
-    },
+    BasicPublish { exchange: &'a str, routing_key: &'a str, mandatory: bool, immediate: bool },
+    BasicAck { delivery_tag: u64, multiple: bool },
+    BasicNack { delivery_tag: u64, multiple: bool, requeue: bool },
+    BasicReject { delivery_tag: u64, requeue: bool },
+    BasicQos { prefetch_size: u32, prefetch_count: u16, global: bool },
     BasicConsume(BasicConsume),
-    BasicCancel {
-        consumer_tag: String,
-        nowait: bool,
-    },
+    BasicCancel { consumer_tag: String, nowait: bool },
     BasicCancelOk,
-    BasicGet {
-        queue: String,
-        no_ack: bool,
-    },
-    BasicRecover {
-        requeue: bool,
-    },
-    BasicRecoverAsync {
-        requeue: bool,
-    },
-    ConnectionStartOk {
-        client_properties: Table,
-        mechanism: String,
-        response: Vec<u8>,
-    },
-    ConnectionSecureOk {
-        response: Vec<u8>,
-    },
-    ConnectionTuneOk {
-        channel_max: u16,
-        frame_max: u32,
-        heartbeat: u16,
-    },
-    ConnectionOpen {
-        vhost: String,
-    },
-    ConnectionClose {
-        reply_code: u16,
-        reply_text: String,
-    },
+    BasicGet { queue: String, no_ack: bool },
+    BasicRecover { requeue: bool },
+    BasicRecoverAsync { requeue: bool },
+    ConnectionStartOk { client_properties: Table, mechanism: String, response: Vec<u8> },
+    ConnectionSecureOk { response: Vec<u8> },
+    ConnectionTuneOk { channel_max: u16, frame_max: u32, heartbeat: u16 },
+    ConnectionOpen { vhost: String },
+    ConnectionClose { reply_code: u16, reply_text: String },
     ConnectionCloseOk,
-    ConnectionUpdateSecret {
-        new_secret: Vec<u8>,
-    },
+    ConnectionUpdateSecret { new_secret: Vec<u8> },
     ChannelOpen,
-    ChannelFlow {
-        active: bool,
-    },
+    ChannelFlow { active: bool },
     ChannelFlowOk,
-    ChannelClose {
-        reply_code: u16,
-        reply_text: String,
-    },
+    ChannelClose { reply_code: u16, reply_text: String },
     ChannelCloseOk,
     AccessRequest,
     ExchangeDeclare(ExchangeDeclare),
-    ExchangeDelete {
-        exchange: String,
-        if_unused: bool,
-        nowait: bool,
-    },
+    ExchangeDelete { exchange: String, if_unused: bool, nowait: bool },
     ExchangeBind(ExchangeBind),
     ExchangeUnbind(ExchangeBind),
     QueueDeclare(QueueDeclare),
     QueueBind(QueueBind),
     QueueUnbind(QueueBind),
-    QueuePurge {
-        queue: String,
-        nowait: bool,
-    },
-    QueueDelete {
-        queue: String,
-        if_unused: bool,
-        if_empty: bool,
-        nowait: bool,
-    },
-    ConfirmSelect {
-        nowait: bool,
-    },
+    QueuePurge { queue: String, nowait: bool },
+    QueueDelete { queue: String, if_unused: bool, if_empty: bool, nowait: bool },
+    ConfirmSelect { nowait: bool },
     TxSelect,
     TxCommit,
     TxRollback,
@@ -201,20 +136,14 @@ pub enum MethodFault {
 pub fn parse(payload: &[u8]) -> Result<Method<'_>, MethodError> {
     let Some((&[class_0, class_1, method_0, method_1], arguments)) = payload.split_first_chunk()
     else {
-        return Err(MethodError {
-            class: 0,
-            method: 0,
-            fault: MethodFault::NoMethod,
-        });
+        return Err(MethodError { class: 0, method: 0, fault: MethodFault::NoMethod });
     };
     let class = u16::from_be_bytes([class_0, class_1]);
     let method = u16::from_be_bytes([method_0, method_1]);
     let parsed = match (class, method) {
         (60, 40) => publish(arguments),
-        (60, 80) => tag_and_bits(arguments).map(|(delivery_tag, bits)| Method::BasicAck {
-            delivery_tag,
-            multiple: bits & 1 != 0,
-        }),
+        (60, 80) => tag_and_bits(arguments)
+            .map(|(delivery_tag, bits)| Method::BasicAck { delivery_tag, multiple: bits & 1 != 0 }),
         (60, 90) => tag_and_bits(arguments).map(|(delivery_tag, bits)| Method::BasicReject {
             delivery_tag,
             requeue: bits & 1 != 0,
@@ -226,11 +155,7 @@ pub fn parse(payload: &[u8]) -> Result<Method<'_>, MethodError> {
         }),
         _ => layout::check(class, method, arguments).and_then(|()| cold(payload)),
     };
-    parsed.map_err(|fault| MethodError {
-        class,
-        method,
-        fault,
-    })
+    parsed.map_err(|fault| MethodError { class, method, fault })
 }
 
 fn publish(arguments: &[u8]) -> Result<Method<'_>, MethodFault> {
@@ -239,11 +164,8 @@ fn publish(arguments: &[u8]) -> Result<Method<'_>, MethodFault> {
     let (exchange, rest) = short_string(rest)?;
     let (routing_key, rest) = short_string(rest)?;
     let [bits] = rest else {
-        let fault = if rest.is_empty() {
-            MethodFault::Truncated
-        } else {
-            MethodFault::TrailingBytes
-        };
+        let fault =
+            if rest.is_empty() { MethodFault::Truncated } else { MethodFault::TrailingBytes };
         return Err(fault);
     };
     Ok(Method::BasicPublish {
@@ -264,13 +186,8 @@ fn tag_and_bits(arguments: &[u8]) -> Result<(u64, u8), MethodFault> {
 
 fn short_string(bytes: &[u8]) -> Result<(&str, &[u8]), MethodFault> {
     let (&len, rest) = bytes.split_first().ok_or(MethodFault::Truncated)?;
-    let (text, rest) = rest
-        .split_at_checked(usize::from(len))
-        .ok_or(MethodFault::Truncated)?;
-    Ok((
-        std::str::from_utf8(text).map_err(|_| MethodFault::NotUtf8)?,
-        rest,
-    ))
+    let (text, rest) = rest.split_at_checked(usize::from(len)).ok_or(MethodFault::Truncated)?;
+    Ok((std::str::from_utf8(text).map_err(|_| MethodFault::NotUtf8)?, rest))
 }
 
 /// A method that is not on the hot path, whose layout has been checked.
@@ -311,25 +228,20 @@ fn connection_method(method: connection::AMQPMethod) -> Result<Method<'static>, 
             mechanism: it.mechanism.into(),
             response: it.response.as_bytes().to_vec(),
         },
-        M::SecureOk(it) => Method::ConnectionSecureOk {
-            response: it.response.as_bytes().to_vec(),
-        },
+        M::SecureOk(it) => Method::ConnectionSecureOk { response: it.response.as_bytes().to_vec() },
         M::TuneOk(it) => Method::ConnectionTuneOk {
             channel_max: it.channel_max,
             frame_max: it.frame_max,
             heartbeat: it.heartbeat,
         },
-        M::Open(it) => Method::ConnectionOpen {
-            vhost: it.virtual_host.into(),
-        },
-        M::Close(it) => Method::ConnectionClose {
-            reply_code: it.reply_code,
-            reply_text: it.reply_text.into(),
-        },
+        M::Open(it) => Method::ConnectionOpen { vhost: it.virtual_host.into() },
+        M::Close(it) => {
+            Method::ConnectionClose { reply_code: it.reply_code, reply_text: it.reply_text.into() }
+        }
         M::CloseOk(_) => Method::ConnectionCloseOk,
-        M::UpdateSecret(it) => Method::ConnectionUpdateSecret {
-            new_secret: it.new_secret.as_bytes().to_vec(),
-        },
+        M::UpdateSecret(it) => {
+            Method::ConnectionUpdateSecret { new_secret: it.new_secret.as_bytes().to_vec() }
+        }
         M::Start(_)
         | M::Secure(_)
         | M::Tune(_)
@@ -346,10 +258,9 @@ fn channel_method(method: channel::AMQPMethod) -> Result<Method<'static>, Method
         M::Open(_) => Method::ChannelOpen,
         M::Flow(it) => Method::ChannelFlow { active: it.active },
         M::FlowOk(_) => Method::ChannelFlowOk,
-        M::Close(it) => Method::ChannelClose {
-            reply_code: it.reply_code,
-            reply_text: it.reply_text.into(),
-        },
+        M::Close(it) => {
+            Method::ChannelClose { reply_code: it.reply_code, reply_text: it.reply_text.into() }
+        }
         M::CloseOk(_) => Method::ChannelCloseOk,
         M::OpenOk(_) => return Err(MethodFault::BrokerOnly),
     })
@@ -419,10 +330,7 @@ fn queue_method(method: queue::AMQPMethod) -> Result<Method<'static>, MethodFaul
             nowait: false,
             arguments: to_table(&it.arguments),
         }),
-        M::Purge(it) => Method::QueuePurge {
-            queue: name(it.queue.into()),
-            nowait: it.nowait,
-        },
+        M::Purge(it) => Method::QueuePurge { queue: name(it.queue.into()), nowait: it.nowait },
         M::Delete(it) => Method::QueueDelete {
             queue: name(it.queue.into()),
             if_unused: it.if_unused,
@@ -440,9 +348,7 @@ fn basic_method(method: basic::AMQPMethod, payload: &[u8]) -> Result<Method<'sta
     Ok(match method {
         M::Qos(it) => Method::BasicQos {
             // amq-protocol drops this field; the broker must refuse any value but zero.
-            prefetch_size: payload[4..8]
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | u32::from(*byte)),
+            prefetch_size: payload[4..8].iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)),
             prefetch_count: it.prefetch_count,
             global: it.global,
         },
@@ -454,21 +360,13 @@ fn basic_method(method: basic::AMQPMethod, payload: &[u8]) -> Result<Method<'sta
             nowait: it.nowait,
             arguments: to_table(&it.arguments),
         }),
-        M::Cancel(it) => Method::BasicCancel {
-            consumer_tag: it.consumer_tag.into(),
-            nowait: it.nowait,
-        },
+        M::Cancel(it) => {
+            Method::BasicCancel { consumer_tag: it.consumer_tag.into(), nowait: it.nowait }
+        }
         M::CancelOk(_) => Method::BasicCancelOk,
-        M::Get(it) => Method::BasicGet {
-            queue: name(it.queue.into()),
-            no_ack: it.no_ack,
-        },
-        M::Recover(it) => Method::BasicRecover {
-            requeue: it.requeue,
-        },
-        M::RecoverAsync(it) => Method::BasicRecoverAsync {
-            requeue: it.requeue,
-        },
+        M::Get(it) => Method::BasicGet { queue: name(it.queue.into()), no_ack: it.no_ack },
+        M::Recover(it) => Method::BasicRecover { requeue: it.requeue },
+        M::RecoverAsync(it) => Method::BasicRecoverAsync { requeue: it.requeue },
         // Read by hand before this is reached.
         M::Publish(_) | M::Ack(_) | M::Nack(_) | M::Reject(_) => return Err(MethodFault::Unknown),
         M::QosOk(_)
@@ -488,12 +386,7 @@ fn name(mut text: String) -> String {
 }
 
 fn to_table(fields: &FieldTable) -> Table {
-    Table(
-        fields
-            .into_iter()
-            .map(|(key, it)| (key.as_str().to_owned(), to_value(it)))
-            .collect(),
-    )
+    Table(fields.into_iter().map(|(key, it)| (key.as_str().to_owned(), to_value(it))).collect())
 }
 
 /// Recursion is bounded, because the layout check bounded the depth.
@@ -509,10 +402,7 @@ fn to_value(value: &AMQPValue) -> Value {
         AMQPValue::LongLongInt(it) => Value::I64(*it),
         AMQPValue::Float(it) => Value::F32(*it),
         AMQPValue::Double(it) => Value::F64(*it),
-        AMQPValue::DecimalValue(it) => Value::Decimal {
-            scale: it.scale,
-            value: it.value,
-        },
+        AMQPValue::DecimalValue(it) => Value::Decimal { scale: it.scale, value: it.value },
         AMQPValue::ShortString(it) => Value::text(it.as_str()),
         AMQPValue::LongString(it) => Value::LongString(it.as_bytes().to_vec()),
         AMQPValue::FieldArray(it) => Value::Array(it.as_slice().iter().map(to_value).collect()),

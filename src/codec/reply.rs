@@ -27,27 +27,16 @@ use crate::codec::frame::FrameKind;
 /// A method to a client.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Reply {
-    ConnectionStart {
-        server_properties: Table,
-        mechanisms: String,
-    },
-    ConnectionTune {
-        channel_max: u16,
-        frame_max: u32,
-        heartbeat: u16,
-    },
+    ConnectionStart { server_properties: Table, mechanisms: String },
+    ConnectionTune { channel_max: u16, frame_max: u32, heartbeat: u16 },
     ConnectionOpenOk,
     ConnectionClose(Close),
     ConnectionCloseOk,
-    ConnectionBlocked {
-        reason: String,
-    },
+    ConnectionBlocked { reason: String },
     ConnectionUnblocked,
     ConnectionUpdateSecretOk,
     ChannelOpenOk,
-    ChannelFlowOk {
-        active: bool,
-    },
+    ChannelFlowOk { active: bool },
     ChannelClose(Close),
     ChannelCloseOk,
     AccessRequestOk,
@@ -55,29 +44,15 @@ pub enum Reply {
     ExchangeDeleteOk,
     ExchangeBindOk,
     ExchangeUnbindOk,
-    QueueDeclareOk {
-        queue: String,
-        message_count: u32,
-        consumer_count: u32,
-    },
+    QueueDeclareOk { queue: String, message_count: u32, consumer_count: u32 },
     QueueBindOk,
     QueueUnbindOk,
-    QueuePurgeOk {
-        message_count: u32,
-    },
-    QueueDeleteOk {
-        message_count: u32,
-    },
+    QueuePurgeOk { message_count: u32 },
+    QueueDeleteOk { message_count: u32 },
     BasicQosOk,
-    BasicConsumeOk {
-        consumer_tag: String,
-    },
-    BasicCancel {
-        consumer_tag: String,
-    },
-    BasicCancelOk {
-        consumer_tag: String,
-    },
+    BasicConsumeOk { consumer_tag: String },
+    BasicCancel { consumer_tag: String },
+    BasicCancelOk { consumer_tag: String },
     BasicGetEmpty,
     BasicRecoverOk,
     ConfirmSelectOk,
@@ -115,25 +90,22 @@ pub fn encode(out: &mut Vec<u8>, channel: u16, reply: &Reply) {
 fn to_class(reply: &Reply) -> AMQPClass {
     use AMQPClass::{Access, Basic, Channel, Confirm, Connection, Exchange, Queue, Tx};
     match reply {
-        Reply::ConnectionStart {
-            server_properties,
-            mechanisms,
-        } => Connection(connection::AMQPMethod::Start(connection::Start {
-            version_major: 0,
-            version_minor: 9,
-            server_properties: to_fields(server_properties),
-            mechanisms: mechanisms.as_str().into(),
-            locales: "en_US".into(),
-        })),
-        Reply::ConnectionTune {
-            channel_max,
-            frame_max,
-            heartbeat,
-        } => Connection(connection::AMQPMethod::Tune(connection::Tune {
-            channel_max: *channel_max,
-            frame_max: *frame_max,
-            heartbeat: *heartbeat,
-        })),
+        Reply::ConnectionStart { server_properties, mechanisms } => {
+            Connection(connection::AMQPMethod::Start(connection::Start {
+                version_major: 0,
+                version_minor: 9,
+                server_properties: to_fields(server_properties),
+                mechanisms: mechanisms.as_str().into(),
+                locales: "en_US".into(),
+            }))
+        }
+        Reply::ConnectionTune { channel_max, frame_max, heartbeat } => {
+            Connection(connection::AMQPMethod::Tune(connection::Tune {
+                channel_max: *channel_max,
+                frame_max: *frame_max,
+                heartbeat: *heartbeat,
+            }))
+        }
         Reply::ConnectionOpenOk => {
             Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {}))
         }
@@ -156,13 +128,13 @@ fn to_class(reply: &Reply) -> AMQPClass {
         Reply::ConnectionUnblocked => {
             Connection(connection::AMQPMethod::Unblocked(connection::Unblocked {}))
         }
-        Reply::ConnectionUpdateSecretOk => Connection(connection::AMQPMethod::UpdateSecretOk(
-            connection::UpdateSecretOk {},
-        )),
+        Reply::ConnectionUpdateSecretOk => {
+            Connection(connection::AMQPMethod::UpdateSecretOk(connection::UpdateSecretOk {}))
+        }
         Reply::ChannelOpenOk => Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {})),
-        Reply::ChannelFlowOk { active } => Channel(channel::AMQPMethod::FlowOk(channel::FlowOk {
-            active: *active,
-        })),
+        Reply::ChannelFlowOk { active } => {
+            Channel(channel::AMQPMethod::FlowOk(channel::FlowOk { active: *active }))
+        }
         Reply::ChannelClose(close) => Channel(channel::AMQPMethod::Close(channel::Close {
             reply_code: close.reply_code,
             reply_text: short(&close.reply_text),
@@ -177,26 +149,20 @@ fn to_class(reply: &Reply) -> AMQPClass {
         Reply::ExchangeDeleteOk => Exchange(exchange::AMQPMethod::DeleteOk(exchange::DeleteOk {})),
         Reply::ExchangeBindOk => Exchange(exchange::AMQPMethod::BindOk(exchange::BindOk {})),
         Reply::ExchangeUnbindOk => Exchange(exchange::AMQPMethod::UnbindOk(exchange::UnbindOk {})),
-        Reply::QueueDeclareOk {
-            queue,
-            message_count,
-            consumer_count,
-        } => Queue(queue::AMQPMethod::DeclareOk(queue::DeclareOk {
-            queue: short(queue),
-            message_count: *message_count,
-            consumer_count: *consumer_count,
-        })),
+        Reply::QueueDeclareOk { queue, message_count, consumer_count } => {
+            Queue(queue::AMQPMethod::DeclareOk(queue::DeclareOk {
+                queue: short(queue),
+                message_count: *message_count,
+                consumer_count: *consumer_count,
+            }))
+        }
         Reply::QueueBindOk => Queue(queue::AMQPMethod::BindOk(queue::BindOk {})),
         Reply::QueueUnbindOk => Queue(queue::AMQPMethod::UnbindOk(queue::UnbindOk {})),
         Reply::QueuePurgeOk { message_count } => {
-            Queue(queue::AMQPMethod::PurgeOk(queue::PurgeOk {
-                message_count: *message_count,
-            }))
+            Queue(queue::AMQPMethod::PurgeOk(queue::PurgeOk { message_count: *message_count }))
         }
         Reply::QueueDeleteOk { message_count } => {
-            Queue(queue::AMQPMethod::DeleteOk(queue::DeleteOk {
-                message_count: *message_count,
-            }))
+            Queue(queue::AMQPMethod::DeleteOk(queue::DeleteOk { message_count: *message_count }))
         }
         Reply::BasicQosOk => Basic(basic::AMQPMethod::QosOk(basic::QosOk {})),
         Reply::BasicConsumeOk { consumer_tag } => {
@@ -247,10 +213,9 @@ fn to_amqp(value: &Value) -> AMQPValue {
         Value::I64(it) => AMQPValue::LongLongInt(*it),
         Value::F32(it) => AMQPValue::Float(*it),
         Value::F64(it) => AMQPValue::Double(*it),
-        Value::Decimal { scale, value } => AMQPValue::DecimalValue(DecimalValue {
-            scale: *scale,
-            value: *value,
-        }),
+        Value::Decimal { scale, value } => {
+            AMQPValue::DecimalValue(DecimalValue { scale: *scale, value: *value })
+        }
         Value::LongString(it) => AMQPValue::LongString(it.as_slice().into()),
         Value::Bytes(it) => AMQPValue::ByteArray(it.as_slice().into()),
         Value::Array(it) => {

@@ -29,8 +29,6 @@ impl DirectMatcher {
     }
 
     pub(in crate::routing) fn collect(&self, key: &str, routes: &mut Routes) -> bool {
-        self.keys
-            .get(key)
-            .is_some_and(|targets| routes.add(targets))
+        self.keys.get(key).is_some_and(|targets| routes.add(targets))
     }
 }

@@ -67,10 +67,7 @@ pub enum Verdict {
 pub fn explain(table: &Table, publication: Publication<'_>) -> Result<Explanation, RouteError> {
     let mut routes = Routes::default();
     route(table, publication, &mut routes)?;
-    let mut explanation = Explanation {
-        hops: Vec::new(),
-        queues: routes.queues().to_vec(),
-    };
+    let mut explanation = Explanation { hops: Vec::new(), queues: routes.queues().to_vec() };
     explanation.queues.sort_unstable();
     let keys = all_keys(publication);
     let mut visited = BTreeSet::new();
@@ -97,16 +94,9 @@ pub fn explain(table: &Table, publication: Publication<'_>) -> Result<Explanatio
 /// The routing key and those of CC and BCC.
 fn all_keys(publication: Publication<'_>) -> Vec<String> {
     let headers = publication.properties.headers().unwrap_or_default();
-    let copies = ["CC", "BCC"]
-        .into_iter()
-        .filter_map(|name| headers.get(name)?.as_array());
-    let copies = copies
-        .flatten()
-        .filter_map(Value::as_text)
-        .map(str::to_owned);
-    std::iter::once(publication.routing_key.0.to_owned())
-        .chain(copies)
-        .collect()
+    let copies = ["CC", "BCC"].into_iter().filter_map(|name| headers.get(name)?.as_array());
+    let copies = copies.flatten().filter_map(Value::as_text).map(str::to_owned);
+    std::iter::once(publication.routing_key.0.to_owned()).chain(copies).collect()
 }
 
 fn explain_hop(exchange: &Exchange, publication: Publication<'_>, keys: &[String]) -> Hop {
@@ -122,30 +112,15 @@ fn explain_hop(exchange: &Exchange, publication: Publication<'_>, keys: &[String
                 Kind::Headers => headers_verdict(binding, publication),
                 Kind::ConsistentHash | Kind::ModulusHash => {
                     let is_chosen = chosen.contains(&binding.destination);
-                    if is_chosen {
-                        Verdict::Matched
-                    } else {
-                        Verdict::NotChosen
-                    }
+                    if is_chosen { Verdict::Matched } else { Verdict::NotChosen }
                 }
             };
             (binding.clone(), verdict)
         })
         .collect();
-    let any = bindings
-        .iter()
-        .any(|(_, verdict)| *verdict == Verdict::Matched);
-    let alternate = if any {
-        None
-    } else {
-        exchange.alternate.clone()
-    };
-    Hop {
-        exchange: exchange.name.clone(),
-        kind: exchange.kind,
-        bindings,
-        alternate,
-    }
+    let any = bindings.iter().any(|(_, verdict)| *verdict == Verdict::Matched);
+    let alternate = if any { None } else { exchange.alternate.clone() };
+    Hop { exchange: exchange.name.clone(), kind: exchange.kind, bindings, alternate }
 }
 
 /// Hash exchanges have no rule to restate, so the matcher itself is asked.
@@ -157,15 +132,10 @@ fn chosen_by_hash(
     let mut routes = Routes::default();
     if matches!(exchange.kind, Kind::ConsistentHash | Kind::ModulusHash) {
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        exchange
-            .matcher()
-            .collect(&keys, publication.properties, &mut routes);
+        exchange.matcher().collect(&keys, publication.properties, &mut routes);
     }
     let queues = routes.queues().iter().map(|id| Destination::Queue(*id));
-    let exchanges = routes
-        .waiting()
-        .iter()
-        .map(|name| Destination::Exchange(name.clone()));
+    let exchanges = routes.waiting().iter().map(|name| Destination::Exchange(name.clone()));
     queues.chain(exchanges).collect()
 }
 
@@ -174,10 +144,7 @@ fn topic_verdict(binding_key: &str, keys: &[String]) -> Verdict {
         return Verdict::Matched;
     }
     let wanted: Vec<&str> = topic::words(binding_key).collect();
-    let found: Vec<&str> = keys
-        .first()
-        .map(|key| topic::words(key).collect())
-        .unwrap_or_default();
+    let found: Vec<&str> = keys.first().map(|key| topic::words(key).collect()).unwrap_or_default();
     for (at, word) in wanted.iter().enumerate() {
         match found.get(at) {
             // After a `#` positions no longer correspond, so nothing more exact can be said.
@@ -193,11 +160,7 @@ fn topic_verdict(binding_key: &str, keys: &[String]) -> Verdict {
             Some(_) => {}
         }
     }
-    if wanted.contains(&"#") {
-        Verdict::KeyDiffers
-    } else {
-        Verdict::KeyTooLong
-    }
+    if wanted.contains(&"#") { Verdict::KeyDiffers } else { Verdict::KeyTooLong }
 }
 
 fn headers_verdict(binding: &Binding, publication: Publication<'_>) -> Verdict {

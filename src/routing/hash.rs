@@ -62,10 +62,7 @@ impl HashSource {
 
 impl ConsistentHashMatcher {
     pub(in crate::routing) fn new(source: HashSource) -> ConsistentHashMatcher {
-        ConsistentHashMatcher {
-            source,
-            buckets: Vec::new(),
-        }
+        ConsistentHashMatcher { source, buckets: Vec::new() }
     }
 
     /// COMPAT: only a destination's first binding counts; a second one is stored without effect.
@@ -92,11 +89,7 @@ impl ConsistentHashMatcher {
             HashSource::Header(name) => {
                 let headers = properties.headers().unwrap_or_default();
                 hash_bytes(
-                    headers
-                        .get(name)
-                        .map(ToString::to_string)
-                        .unwrap_or_default()
-                        .as_bytes(),
+                    headers.get(name).map(ToString::to_string).unwrap_or_default().as_bytes(),
                 )
             }
             HashSource::CorrelationId => hash_text(properties.text(Property::CorrelationId)),
@@ -126,10 +119,7 @@ impl ModulusHashMatcher {
             return false;
         }
         let hash = hash_bytes(keys.first().unwrap_or(&"").as_bytes());
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "smaller than the number of queues"
-        )]
+        #[allow(clippy::cast_possible_truncation, reason = "smaller than the number of queues")]
         let at = (hash % self.destinations.len() as u64) as usize;
         routes.add_one(&self.destinations[at]);
         true
@@ -178,9 +168,7 @@ mod tests {
     #[test]
     fn placement_never_changes_between_releases() {
         let at = |key: &str| jump(hash_bytes(key.as_bytes()), 10);
-        let placed: Vec<usize> = ["", "a", "user-1", "user-2", "order.created"]
-            .map(at)
-            .to_vec();
+        let placed: Vec<usize> = ["", "a", "user-1", "user-2", "order.created"].map(at).to_vec();
         assert_eq!(placed, [1, 5, 3, 0, 0]);
     }
 

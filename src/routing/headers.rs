@@ -20,10 +20,7 @@ pub struct Criteria {
 #[derive(Clone, PartialEq, Debug)]
 pub enum CriteriaError {
     UnknownMatch(String),
-    MatchNotText {
-        type_name: &'static str,
-        value: String,
-    },
+    MatchNotText { type_name: &'static str, value: String },
 }
 
 #[derive(Debug, Default)]
@@ -50,31 +47,19 @@ impl Criteria {
             },
         };
         let counts = |key: &str| {
-            if with_x {
-                key != "x-match"
-            } else {
-                !key.starts_with("x-")
-            }
+            if with_x { key != "x-match" } else { !key.starts_with("x-") }
         };
         let headers = arguments.iter().filter(|(key, _)| counts(key));
-        let headers = headers
-            .map(|(key, value)| (key.to_owned(), value.clone()))
-            .collect();
+        let headers = headers.map(|(key, value)| (key.to_owned(), value.clone())).collect();
         Ok(Criteria { all, headers })
     }
 
     /// Nothing asked for matches everything under `all` and nothing under `any`.
     pub fn matches(&self, headers: &Arguments) -> bool {
         let mut each = self.headers.iter().map(|(key, wanted)| {
-            headers
-                .get(key)
-                .is_some_and(|it| *wanted == Value::Void || it.equivalent(wanted))
+            headers.get(key).is_some_and(|it| *wanted == Value::Void || it.equivalent(wanted))
         });
-        if self.all {
-            each.all(|it| it)
-        } else {
-            each.any(|it| it)
-        }
+        if self.all { each.all(|it| it) } else { each.any(|it| it) }
     }
 
     /// The first header that keeps a message from matching under `all`.
@@ -83,10 +68,7 @@ impl Criteria {
             Some(it) => *wanted != Value::Void && !it.equivalent(wanted),
             None => true,
         };
-        self.headers
-            .iter()
-            .find(differs)
-            .map(|(key, _)| key.as_str())
+        self.headers.iter().find(differs).map(|(key, _)| key.as_str())
     }
 
     pub fn is_all(&self) -> bool {

@@ -119,12 +119,10 @@ impl Matcher {
         routes: &mut Routes,
     ) -> bool {
         match self {
-            Matcher::Direct(it) => keys
-                .iter()
-                .fold(false, |any, key| it.collect(key, routes) | any),
-            Matcher::Topic(it) => keys
-                .iter()
-                .fold(false, |any, key| it.collect(key, routes) | any),
+            Matcher::Direct(it) => {
+                keys.iter().fold(false, |any, key| it.collect(key, routes) | any)
+            }
+            Matcher::Topic(it) => keys.iter().fold(false, |any, key| it.collect(key, routes) | any),
             Matcher::Fanout(it) => it.collect(routes),
             Matcher::Headers(it) => it.collect(properties, routes),
             Matcher::ConsistentHash(it) => it.collect(keys, properties, routes),

@@ -128,9 +128,7 @@ pub fn route(
         routes.keep_each_once();
         return Ok(());
     }
-    let first = table
-        .exchange(publication.exchange)
-        .ok_or(RouteError::NoSuchExchange)?;
+    let first = table.exchange(publication.exchange).ok_or(RouteError::NoSuchExchange)?;
     let mut exchange = Some(first);
     routes.visited.push(first.name.clone());
     while let Some(it) = exchange {
@@ -167,18 +165,10 @@ fn copies(properties: Properties<'_>) -> Result<Vec<String>, RouteError> {
         match headers.get(header) {
             None => {}
             Some(Value::Array(items)) => {
-                keys.extend(
-                    items
-                        .iter()
-                        .filter_map(|it| it.as_text())
-                        .map(str::to_owned),
-                );
+                keys.extend(items.iter().filter_map(|it| it.as_text()).map(str::to_owned));
             }
             Some(other) => {
-                return Err(RouteError::CopiesNotArray {
-                    header,
-                    got: other.type_name(),
-                });
+                return Err(RouteError::CopiesNotArray { header, got: other.type_name() });
             }
         }
     }

@@ -133,17 +133,11 @@ impl Binding {
         if !arguments.is_empty() {
             arguments.encode(&mut encoded);
         }
-        Binding {
-            destination,
-            key: BindingKey::new(key),
-            arguments: encoded.into(),
-        }
+        Binding { destination, key: BindingKey::new(key), arguments: encoded.into() }
     }
 
     pub fn arguments(&self) -> Arguments {
-        Arguments::decode(&self.arguments)
-            .map(|(table, _)| table)
-            .unwrap_or_default()
+        Arguments::decode(&self.arguments).map(|(table, _)| table).unwrap_or_default()
     }
 }
 
@@ -187,9 +181,7 @@ impl Exchange {
             key: BindingKey::new(""),
             arguments: Box::default(),
         };
-        self.bindings
-            .range(first..)
-            .take_while(move |it| it.destination == *to)
+        self.bindings.range(first..).take_while(move |it| it.destination == *to)
     }
 
     /// What else leads to the destination of a binding that is not (or no longer) in the set.
@@ -345,17 +337,11 @@ impl Table {
         if last {
             self.forget_source(&name, &binding.destination);
         }
-        Some(if goes {
-            self.delete(&name)
-        } else {
-            Vanished::new()
-        })
+        Some(if goes { self.delete(&name) } else { Vanished::new() })
     }
 
     pub fn has_binding(&self, source: &str, binding: &Binding) -> bool {
-        self.exchanges
-            .get(source)
-            .is_some_and(|it| it.bindings.contains(binding))
+        self.exchanges.get(source).is_some_and(|it| it.bindings.contains(binding))
     }
 
     /// The bindings that lead to `to`, each with its source, in a fixed order.
@@ -370,8 +356,7 @@ impl Table {
                     arguments: Box::default(),
                 };
                 let all = exchange.bindings.range(first..);
-                all.take_while(|it| it.destination == *to)
-                    .map(|it| (&exchange.name, it))
+                all.take_while(|it| it.destination == *to).map(|it| (&exchange.name, it))
             })
             .collect()
     }
@@ -415,9 +400,9 @@ impl Table {
 fn check_binding(kind: Kind, binding: &Binding) -> Result<(), BindError> {
     match kind {
         Kind::Direct | Kind::Fanout | Kind::Topic | Kind::ModulusHash => Ok(()),
-        Kind::Headers => Criteria::parse(&binding.arguments())
-            .map(|_| ())
-            .map_err(BindError::Criteria),
+        Kind::Headers => {
+            Criteria::parse(&binding.arguments()).map(|_| ()).map_err(BindError::Criteria)
+        }
         Kind::ConsistentHash => match binding.key.parse::<i64>() {
             Err(_) => Err(BindError::WeightNotInteger(binding.key.to_string())),
             Ok(weight) if weight < 1 => Err(BindError::WeightNotPositive),

@@ -63,9 +63,7 @@ impl TopicMatcher {
     pub(in crate::routing) fn add(&mut self, key: &BindingKey, to: &Destination) {
         let mut at = ROOT;
         for word in words(key) {
-            at = self
-                .child(at, word)
-                .unwrap_or_else(|| self.add_child(at, word));
+            at = self.child(at, word).unwrap_or_else(|| self.add_child(at, word));
         }
         self.nodes[at as usize].targets.add(to);
     }
@@ -78,9 +76,7 @@ impl TopicMatcher {
             };
             path.push((child, word));
         }
-        self.nodes[path[path.len() - 1].0 as usize]
-            .targets
-            .remove(to);
+        self.nodes[path[path.len() - 1].0 as usize].targets.remove(to);
         while let [.., (parent, _), (child, word)] = path[..] {
             let node = &self.nodes[child as usize];
             if node.n_children > 0 || !node.targets.is_empty() {
@@ -106,9 +102,7 @@ impl TopicMatcher {
                 let index = walk.active[at];
                 let node = &self.nodes[index as usize];
                 let child = number.and_then(|number| self.edges.get(&(index, number)).copied());
-                child
-                    .into_iter()
-                    .for_each(|child| self.enter(child, &mut walk));
+                child.into_iter().for_each(|child| self.enter(child, &mut walk));
                 if node.star != NONE {
                     self.enter(node.star, &mut walk);
                 }
@@ -155,10 +149,7 @@ impl TopicMatcher {
     }
 
     fn add_child(&mut self, parent: NodeIndex, word: &str) -> NodeIndex {
-        let node = Node {
-            is_hash: word == "#",
-            ..Node::default()
-        };
+        let node = Node { is_hash: word == "#", ..Node::default() };
         let index = match self.free.pop() {
             Some(index) => {
                 self.nodes[index as usize] = node;

@@ -47,28 +47,12 @@ fn frames(buffer: &FrameBuffer) -> Vec<AMQPFrame> {
 
 #[test]
 fn deliveries_are_read_by_another_codec() {
-    for (size, frame_max) in [
-        (0, 4096),
-        (10, 4096),
-        (4088, 4096),
-        (4089, 4096),
-        (70_000, 131_072),
-    ] {
+    for (size, frame_max) in [(0, 4096), (10, 4096), (4088, 4096), (4089, 4096), (70_000, 131_072)]
+    {
         let body: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
         let mut out = FrameBuffer::default();
-        let method = Deliver {
-            consumer_tag: "tag",
-            delivery_tag: 7,
-            redelivered: true,
-        };
-        deliver(
-            &mut out,
-            3,
-            frame_max,
-            method,
-            &message(&body, 30_000),
-            None,
-        );
+        let method = Deliver { consumer_tag: "tag", delivery_tag: 7, redelivered: true };
+        deliver(&mut out, 3, frame_max, method, &message(&body, 30_000), None);
         let frames = frames(&out);
         assert_eq!(
             frames[0],
@@ -83,16 +67,12 @@ fn deliveries_are_read_by_another_codec() {
                 }))
             )
         );
-        let AMQPFrame::Header(3, header) = &frames[1] else {
-            panic!("{:?}", frames[1])
-        };
+        let AMQPFrame::Header(3, header) = &frames[1] else { panic!("{:?}", frames[1]) };
         assert_eq!(header.body_size, size as u64);
         assert_eq!(header.properties.delivery_mode(), &Some(2));
         let mut read = Vec::new();
         for frame in &frames[2..] {
-            let AMQPFrame::Body(3, piece) = frame else {
-                panic!("{frame:?}")
-            };
+            let AMQPFrame::Body(3, piece) = frame else { panic!("{frame:?}") };
             assert!(piece.len() + 8 <= frame_max as usize && !piece.is_empty());
             read.extend_from_slice(piece);
         }
@@ -108,11 +88,7 @@ fn get_return_ack_and_nack_are_read_by_another_codec() {
         &mut out,
         1,
         4096,
-        GetOk {
-            delivery_tag: 1,
-            redelivered: false,
-            message_count: 5,
-        },
+        GetOk { delivery_tag: 1, redelivered: false, message_count: 5 },
         &message,
         Some(&[0, 0]),
     );
@@ -140,41 +116,26 @@ fn get_return_ack_and_nack_are_read_by_another_codec() {
 
 #[test]
 fn cold_replies_are_read_by_another_codec() {
-    let close = reply::Close {
-        reply_code: 404,
-        reply_text: "é".repeat(200),
-        class: 50,
-        method: 10,
-    };
+    let close =
+        reply::Close { reply_code: 404, reply_text: "é".repeat(200), class: 50, method: 10 };
     let replies = [
         Reply::ConnectionStart {
             server_properties: Table(vec![
                 ("product".into(), Value::text("railpost")),
-                (
-                    "capabilities".into(),
-                    Value::Table(Table(vec![("a".into(), Value::Bool(true))])),
-                ),
+                ("capabilities".into(), Value::Table(Table(vec![("a".into(), Value::Bool(true))]))),
             ]),
             mechanisms: "PLAIN AMQPLAIN".into(),
         },
         Reply::ConnectionClose(close.clone()),
         Reply::ChannelClose(close),
-        Reply::QueueDeclareOk {
-            queue: "q".into(),
-            message_count: 1,
-            consumer_count: 2,
-        },
-        Reply::BasicCancel {
-            consumer_tag: "tag".into(),
-        },
+        Reply::QueueDeclareOk { queue: "q".into(), message_count: 1, consumer_count: 2 },
+        Reply::BasicCancel { consumer_tag: "tag".into() },
         Reply::ConnectionCloseOk,
         Reply::BasicRecoverOk,
         Reply::QueueUnbindOk,
     ];
     let mut out = FrameBuffer::default();
-    replies
-        .iter()
-        .for_each(|it| reply::encode(out.open(), 0, it));
+    replies.iter().for_each(|it| reply::encode(out.open(), 0, it));
     let frames = frames(&out);
     assert_eq!(frames.len(), replies.len());
     let text: Vec<String> = frames.iter().map(|it| format!("{it:?}")).collect();

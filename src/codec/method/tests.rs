@@ -6,18 +6,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn payload(class: &AMQPClass) -> Vec<u8> {
-    gen_class(class)(WriteContext::from(Vec::new()))
-        .unwrap()
-        .write
+    gen_class(class)(WriteContext::from(Vec::new())).unwrap().write
 }
 
 fn fields() -> FieldTable {
     let mut fields = FieldTable::default();
     fields.insert("x-message-ttl".into(), AMQPValue::LongInt(1000));
-    fields.insert(
-        "x-name".into(),
-        AMQPValue::LongString(LongString::from("é")),
-    );
+    fields.insert("x-name".into(), AMQPValue::LongString(LongString::from("é")));
     fields
 }
 
@@ -84,11 +79,7 @@ fn methods_written_by_another_codec_are_read() {
             mandatory: true,
             immediate: false,
         },
-        Method::BasicNack {
-            delivery_tag: 9,
-            multiple: true,
-            requeue: true,
-        },
+        Method::BasicNack { delivery_tag: 9, multiple: true, requeue: true },
         Method::BasicConsume(BasicConsume {
             queue: "q".into(),
             consumer_tag: "tag".into(),
@@ -125,11 +116,7 @@ fn methods_written_by_another_codec_are_read() {
 #[test]
 fn the_field_that_the_other_codec_drops_is_read() {
     let bytes = [0, 60, 0, 10, 0, 0, 1, 2, 0, 5, 1];
-    let expected = Method::BasicQos {
-        prefetch_size: 258,
-        prefetch_count: 5,
-        global: true,
-    };
+    let expected = Method::BasicQos { prefetch_size: 258, prefetch_count: 5, global: true };
     assert_eq!(parse(&bytes), Ok(expected));
 }
 
@@ -149,24 +136,13 @@ fn every_prefix_and_every_extra_byte_is_refused() {
 fn faults_are_told_apart() {
     let fault = |bytes: &[u8]| parse(bytes).unwrap_err();
     let unknown = fault(&[0, 60, 0, 99]);
-    assert_eq!(
-        (unknown.class, unknown.method, unknown.fault),
-        (60, 99, MethodFault::Unknown)
-    );
+    assert_eq!((unknown.class, unknown.method, unknown.fault), (60, 99, MethodFault::Unknown));
     assert_eq!(fault(&[0, 99, 0, 10]).fault, MethodFault::Unknown);
     assert_eq!(fault(&[0, 50, 0, 11]).fault, MethodFault::BrokerOnly);
     assert_eq!(fault(&[0, 50]).fault, MethodFault::NoMethod);
-    assert_eq!(
-        fault(&[0, 50, 0, 30, 0, 0, 1, 0xff, 0]).fault,
-        MethodFault::NotUtf8
-    );
-    let deep = [
-        0, 50, 0, 10, 0, 0, 0, 0, 0, 0, 0, 9, 1, b'a', b'F', 0xff, 0, 0, 0, 0, 0,
-    ];
-    assert_eq!(
-        fault(&deep).fault,
-        MethodFault::Table(TableError::Truncated)
-    );
+    assert_eq!(fault(&[0, 50, 0, 30, 0, 0, 1, 0xff, 0]).fault, MethodFault::NotUtf8);
+    let deep = [0, 50, 0, 10, 0, 0, 0, 0, 0, 0, 0, 9, 1, b'a', b'F', 0xff, 0, 0, 0, 0, 0];
+    assert_eq!(fault(&deep).fault, MethodFault::Table(TableError::Truncated));
 }
 
 proptest! {

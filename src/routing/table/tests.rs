@@ -20,12 +20,7 @@ fn table(exchanges: &[(&str, Kind)], bindings: &[(&str, &str, &str)]) -> Table {
         table.declare(ExchangeSpec::durable(name, *kind)).unwrap();
     }
     for (source, key, to) in bindings {
-        table
-            .bind(
-                source,
-                Binding::new(to_destination(to), key, &Arguments::default()),
-            )
-            .unwrap();
+        table.bind(source, Binding::new(to_destination(to), key, &Arguments::default())).unwrap();
     }
     table
 }
@@ -39,42 +34,28 @@ fn to_destination(text: &str) -> Destination {
 
 fn reached(table: &Table, exchange: &str, key: &str, properties: &[u8]) -> Vec<u32> {
     let properties = Properties::check(properties).unwrap();
-    let publication = Publication {
-        exchange,
-        routing_key: RoutingKey(key),
-        properties,
-    };
+    let publication = Publication { exchange, routing_key: RoutingKey(key), properties };
     let mut routes = Routes::default();
     route(table, publication, &mut routes).unwrap();
     let mut queues: Vec<u32> = routes.queues().iter().map(|it| it.0).collect();
     queues.sort_unstable();
     let explained = explain(table, publication).unwrap();
-    let direct = explained
-        .hops
-        .iter()
-        .flat_map(|hop| &hop.bindings)
-        .filter_map(|(binding, verdict)| match (&binding.destination, verdict) {
+    let direct = explained.hops.iter().flat_map(|hop| &hop.bindings).filter_map(
+        |(binding, verdict)| match (&binding.destination, verdict) {
             (Destination::Queue(id), crate::routing::explain::Verdict::Matched) => Some(id.0),
             _ => None,
-        });
+        },
+    );
     let direct: BTreeSet<u32> = direct.collect();
     if !exchange.is_empty() {
-        assert_eq!(
-            direct.into_iter().collect::<Vec<_>>(),
-            queues,
-            "explained otherwise"
-        );
+        assert_eq!(direct.into_iter().collect::<Vec<_>>(), queues, "explained otherwise");
     }
     queues
 }
 
 fn check(table: &Table, exchange: &str, cases: &[(&str, &[u32])]) {
     for (key, queues) in cases {
-        assert_eq!(
-            reached(table, exchange, key, &[0, 0]),
-            *queues,
-            "{exchange} `{key}`"
-        );
+        assert_eq!(reached(table, exchange, key, &[0, 0]), *queues, "{exchange} `{key}`");
     }
 }
 
@@ -82,13 +63,7 @@ fn check(table: &Table, exchange: &str, cases: &[(&str, &[u32])]) {
 fn direct_fanout_and_default() {
     let mut table = table(
         &[("d", Kind::Direct), ("f", Kind::Fanout)],
-        &[
-            ("d", "a", "1"),
-            ("d", "b", "1"),
-            ("d", "b", "2"),
-            ("f", "", "1"),
-            ("f", "x", "2"),
-        ],
+        &[("d", "a", "1"), ("d", "b", "1"), ("d", "b", "2"), ("f", "", "1"), ("f", "x", "2")],
     );
     table.add_queue("work".into(), QueueId(7));
     check(&table, "d", &[("a", &[1]), ("b", &[1, 2]), ("c", &[])]);
@@ -118,11 +93,7 @@ fn topic_words() {
         let table = table(&[("t", Kind::Topic)], &[("t", binding, "1")]);
         for key in ALL {
             let expected: &[u32] = if matched.contains(&key) { &[1] } else { &[] };
-            assert_eq!(
-                reached(&table, "t", key, &[0, 0]),
-                expected,
-                "`{binding}` and `{key}`"
-            );
+            assert_eq!(reached(&table, "t", key, &[0, 0]), expected, "`{binding}` and `{key}`");
             assert_eq!(topic::matches(binding, key), matched.contains(&key));
         }
     }
@@ -130,21 +101,9 @@ fn topic_words() {
 
 #[test]
 fn words_that_only_contain_a_wildcard_are_literal() {
-    let table = table(
-        &[("t", Kind::Topic)],
-        &[("t", "a#", "1"), ("t", "##", "2"), ("t", "*a", "3")],
-    );
-    check(
-        &table,
-        "t",
-        &[
-            ("a#", &[1]),
-            ("##", &[2]),
-            ("*a", &[3]),
-            ("ab", &[]),
-            ("ba", &[]),
-        ],
-    );
+    let table =
+        table(&[("t", Kind::Topic)], &[("t", "a#", "1"), ("t", "##", "2"), ("t", "*a", "3")]);
+    check(&table, "t", &[("a#", &[1]), ("##", &[2]), ("*a", &[3]), ("ab", &[]), ("ba", &[])]);
 }
 
 #[test]
@@ -159,66 +118,35 @@ fn hostile_topic_keys_stay_cheap() {
 fn headers_all_any_and_void() {
     let mut table = table(&[("h", Kind::Headers)], &[]);
     let mut bind = |queue: u32, arguments: &[(&str, Value)]| {
-        let arguments = Arguments(
-            arguments
-                .iter()
-                .map(|(key, it)| ((*key).into(), it.clone()))
-                .collect(),
-        );
-        table
-            .bind(
-                "h",
-                Binding::new(Destination::Queue(QueueId(queue)), "", &arguments),
-            )
-            .unwrap();
+        let arguments =
+            Arguments(arguments.iter().map(|(key, it)| ((*key).into(), it.clone())).collect());
+        table.bind("h", Binding::new(Destination::Queue(QueueId(queue)), "", &arguments)).unwrap();
     };
     bind(1, &[("tenant", Value::text("eu")), ("tier", Value::I32(1))]);
     bind(
         2,
-        &[
-            ("x-match", Value::text("any")),
-            ("tenant", Value::text("eu")),
-            ("tier", Value::I64(2)),
-        ],
+        &[("x-match", Value::text("any")), ("tenant", Value::text("eu")), ("tier", Value::I64(2))],
     );
     bind(3, &[("tenant", Value::Void)]);
     bind(4, &[]);
     bind(5, &[("x-match", Value::text("any"))]);
     bind(6, &[("x-shard", Value::I32(1))]);
-    bind(
-        7,
-        &[
-            ("x-match", Value::text("all-with-x")),
-            ("x-shard", Value::I32(1)),
-        ],
-    );
+    bind(7, &[("x-match", Value::text("all-with-x")), ("x-shard", Value::I32(1))]);
     let with = |headers: &[(&str, Value)]| {
         let mut list = PropertyList::default();
-        headers
-            .iter()
-            .for_each(|(key, value)| list.headers_mut().set(key, value.clone()));
+        headers.iter().for_each(|(key, value)| list.headers_mut().set(key, value.clone()));
         list.to_bytes()
     };
     type Case<'a> = (&'a [(&'a str, Value)], &'a [u32]);
     let cases: [Case<'_>; 5] = [
         (&[], &[4, 6]),
         (&[("tenant", Value::text("eu"))], &[2, 3, 4, 6]),
-        (
-            &[("tenant", Value::text("eu")), ("tier", Value::I64(1))],
-            &[1, 2, 3, 4, 6],
-        ),
-        (
-            &[("tenant", Value::text("us")), ("tier", Value::U8(2))],
-            &[2, 3, 4, 6],
-        ),
+        (&[("tenant", Value::text("eu")), ("tier", Value::I64(1))], &[1, 2, 3, 4, 6]),
+        (&[("tenant", Value::text("us")), ("tier", Value::U8(2))], &[2, 3, 4, 6]),
         (&[("x-shard", Value::I32(1))], &[4, 6, 7]),
     ];
     for (headers, queues) in cases {
-        assert_eq!(
-            reached(&table, "h", "", &with(headers)),
-            queues,
-            "{headers:?}"
-        );
+        assert_eq!(reached(&table, "h", "", &with(headers)), queues, "{headers:?}");
     }
 }
 
@@ -226,13 +154,7 @@ fn headers_all_any_and_void() {
 fn exchange_to_exchange_visits_each_once_and_copies_once() {
     let table = table(
         &[("a", Kind::Fanout), ("b", Kind::Topic), ("c", Kind::Fanout)],
-        &[
-            ("a", "", "b"),
-            ("a", "", "c"),
-            ("b", "#", "1"),
-            ("c", "", "1"),
-            ("c", "", "a"),
-        ],
+        &[("a", "", "b"), ("a", "", "c"), ("b", "#", "1"), ("c", "", "1"), ("c", "", "a")],
     );
     check(&table, "a", &[("k", &[1])]);
 }
@@ -245,30 +167,19 @@ fn alternate_exchanges_chain_and_end() {
         spec.alternate = Some(alternate.into());
         table.declare(spec).unwrap();
     }
-    table
-        .bind(
-            "first",
-            Binding::new(to_destination("1"), "k", &Arguments::default()),
-        )
-        .unwrap();
+    table.bind("first", Binding::new(to_destination("1"), "k", &Arguments::default())).unwrap();
     check(&table, "first", &[("k", &[1]), ("other", &[9])]);
     check(&table, "loop", &[("k", &[])]);
 }
 
 #[test]
 fn carbon_copies_add_keys() {
-    let mut table = table(
-        &[("d", Kind::Direct)],
-        &[("d", "a", "1"), ("d", "b", "2"), ("d", "c", "3")],
-    );
+    let mut table =
+        table(&[("d", Kind::Direct)], &[("d", "a", "1"), ("d", "b", "2"), ("d", "c", "3")]);
     table.add_queue("c".into(), QueueId(4));
     let mut list = PropertyList::default();
-    list.headers_mut()
-        .set("CC", Value::Array(vec![Value::text("b"), Value::I32(1)]));
-    list.headers_mut().set(
-        "BCC",
-        Value::Array(vec![Value::text("c"), Value::text("a")]),
-    );
+    list.headers_mut().set("CC", Value::Array(vec![Value::text("b"), Value::I32(1)]));
+    list.headers_mut().set("BCC", Value::Array(vec![Value::text("c"), Value::text("a")]));
     assert_eq!(reached(&table, "d", "a", &list.to_bytes()), [1, 2, 3]);
     assert_eq!(reached(&table, "", "x", &list.to_bytes()), [4]);
 
@@ -281,19 +192,13 @@ fn carbon_copies_add_keys() {
     };
     assert_eq!(
         route(&table, publication, &mut Routes::default()),
-        Err(RouteError::CopiesNotArray {
-            header: "CC",
-            got: "longstr"
-        })
+        Err(RouteError::CopiesNotArray { header: "CC", got: "longstr" })
     );
 }
 
 #[test]
 fn hash_exchanges_choose_one() {
-    let mut table = table(
-        &[("m", Kind::ModulusHash), ("c", Kind::ConsistentHash)],
-        &[],
-    );
+    let mut table = table(&[("m", Kind::ModulusHash), ("c", Kind::ConsistentHash)], &[]);
     for queue in ["1", "2", "3"] {
         for exchange in ["m", "c"] {
             let binding = Binding::new(to_destination(queue), "10", &Arguments::default());
@@ -307,21 +212,12 @@ fn hash_exchanges_choose_one() {
             assert_eq!(queues.len(), 1);
             n_by_queue[queues[0] as usize] += 1;
         }
-        assert!(
-            n_by_queue[1..].iter().all(|n| (850..1150).contains(n)),
-            "{n_by_queue:?}"
-        );
+        assert!(n_by_queue[1..].iter().all(|n| (850..1150).contains(n)), "{n_by_queue:?}");
     }
     let bad = |key| Binding::new(to_destination("1"), key, &Arguments::default());
-    assert_eq!(
-        table.bind("c", bad("a")),
-        Err(BindError::WeightNotInteger("a".into()))
-    );
+    assert_eq!(table.bind("c", bad("a")), Err(BindError::WeightNotInteger("a".into())));
     assert_eq!(table.bind("c", bad("0")), Err(BindError::WeightNotPositive));
-    assert_eq!(
-        table.bind("c", bad("1000000")),
-        Err(BindError::WeightTooLarge)
-    );
+    assert_eq!(table.bind("c", bad("1000000")), Err(BindError::WeightTooLarge));
 }
 
 #[test]
@@ -347,28 +243,17 @@ fn the_same_binding_exists_once_and_arguments_make_another() {
 fn auto_delete_exchanges_go_with_their_last_binding_and_cascade() {
     let mut table = table(&[("keep", Kind::Fanout)], &[]);
     for name in ["outer", "inner"] {
-        let spec = ExchangeSpec {
-            auto_delete: true,
-            ..ExchangeSpec::durable(name, Kind::Fanout)
-        };
+        let spec = ExchangeSpec { auto_delete: true, ..ExchangeSpec::durable(name, Kind::Fanout) };
         table.declare(spec).unwrap();
     }
     let bind = |table: &mut Table, source: &str, to: &str| {
-        table
-            .bind(
-                source,
-                Binding::new(to_destination(to), "", &Arguments::default()),
-            )
-            .unwrap()
+        table.bind(source, Binding::new(to_destination(to), "", &Arguments::default())).unwrap()
     };
     bind(&mut table, "keep", "outer");
     bind(&mut table, "outer", "inner");
     bind(&mut table, "inner", "1");
-    let gone: Vec<String> = table
-        .remove_queue(QueueId(1))
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let gone: Vec<String> =
+        table.remove_queue(QueueId(1)).iter().map(ToString::to_string).collect();
     assert_eq!(gone, ["inner", "outer"]);
     assert!(table.exchange("outer").is_none() && table.exchange("keep").is_some());
     assert_eq!(table.n_bindings(), 0);
@@ -376,10 +261,8 @@ fn auto_delete_exchanges_go_with_their_last_binding_and_cascade() {
 
 #[test]
 fn deleting_an_exchange_removes_bindings_at_both_ends() {
-    let mut table = table(
-        &[("a", Kind::Fanout), ("b", Kind::Fanout)],
-        &[("a", "", "b"), ("b", "", "1")],
-    );
+    let mut table =
+        table(&[("a", Kind::Fanout), ("b", Kind::Fanout)], &[("a", "", "b"), ("b", "", "1")]);
     table.delete("b");
     check(&table, "a", &[("", &[])]);
     assert_eq!(table.n_bindings(), 0);
