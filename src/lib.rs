@@ -8,6 +8,7 @@
     )
 )]
 
+pub mod access;
 pub mod amqp;
 pub mod codec;
 pub mod queue;

@@ -93,7 +93,8 @@ pub fn explain(table: &Table, publication: Publication<'_>) -> Result<Explanatio
 
 /// The routing key and those of CC and BCC.
 fn all_keys(publication: Publication<'_>) -> Vec<String> {
-    let headers = publication.properties.headers().unwrap_or_default();
+    let headers = publication.properties.headers().filter(|_| publication.copies);
+    let headers = headers.unwrap_or_default();
     let copies = ["CC", "BCC"].into_iter().filter_map(|name| headers.get(name)?.as_array());
     let copies = copies.flatten().filter_map(Value::as_text).map(str::to_owned);
     std::iter::once(publication.routing_key.0.to_owned()).chain(copies).collect()

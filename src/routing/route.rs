@@ -20,6 +20,8 @@ pub struct Publication<'a> {
     pub exchange: &'a str,
     pub routing_key: RoutingKey<'a>,
     pub properties: Properties<'a>,
+    /// Whether the CC and BCC headers add keys; a dead letter with a key of its own goes only there.
+    pub copies: bool,
 }
 
 /// The queues a message goes to, and the working memory of finding them; reused per message.
@@ -116,7 +118,10 @@ pub fn route(
     routes: &mut Routes,
 ) -> Result<(), RouteError> {
     routes.clear();
-    let copies = copies(publication.properties)?;
+    let copies = match publication.copies {
+        true => copies(publication.properties)?,
+        false => Vec::new(),
+    };
     let mut keys: SmallVec<[&str; 4]> = SmallVec::new();
     keys.push(publication.routing_key.0);
     keys.extend(copies.iter().map(String::as_str));

@@ -235,3 +235,37 @@ pub fn matches(binding_key: &str, routing_key: &str) -> bool {
     }
     reached[routing.len()]
 }
+
+/// Whether some routing key matches both binding keys.
+///
+/// Dynamic programming: `reached[n]` says that the words of `a` so far and the first n of `b` can
+/// stand for the same words.
+pub fn intersect(a: &str, b: &str) -> bool {
+    let b: Vec<&str> = words(b).collect();
+    let mut reached = vec![false; b.len() + 1];
+    reached[0] = true;
+    let skip_hashes = |reached: &mut [bool]| {
+        for (n, word) in b.iter().enumerate() {
+            reached[n + 1] |= reached[n] && *word == "#";
+        }
+    };
+    skip_hashes(&mut reached);
+    for word in words(a) {
+        let before = reached.clone();
+        for n in 0..reached.len() {
+            // `word` stands for one word: one of `b` is used up, or a `#` of `b` takes it.
+            let same = |other: &str| word == "*" || other == "*" || word == other;
+            let stepped = n > 0 && before[n - 1] && b[n - 1] != "#" && same(b[n - 1]);
+            let swallowed = n > 0 && before[n] && b[n - 1] == "#";
+            reached[n] = stepped || swallowed;
+        }
+        if word == "#" {
+            // It stands for any number of words: none, or those of `b` one after the other.
+            for n in 0..reached.len() {
+                reached[n] = before[n] || (n > 0 && reached[n - 1]);
+            }
+        }
+        skip_hashes(&mut reached);
+    }
+    reached[b.len()]
+}

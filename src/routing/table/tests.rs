@@ -34,7 +34,8 @@ fn to_destination(text: &str) -> Destination {
 
 fn reached(table: &Table, exchange: &str, key: &str, properties: &[u8]) -> Vec<u32> {
     let properties = Properties::check(properties).unwrap();
-    let publication = Publication { exchange, routing_key: RoutingKey(key), properties };
+    let publication =
+        Publication { exchange, routing_key: RoutingKey(key), properties, copies: true };
     let mut routes = Routes::default();
     route(table, publication, &mut routes).unwrap();
     let mut queues: Vec<u32> = routes.queues().iter().map(|it| it.0).collect();
@@ -189,6 +190,7 @@ fn carbon_copies_add_keys() {
         exchange: "d",
         routing_key: RoutingKey("a"),
         properties: Properties::check(&bytes).unwrap(),
+        copies: true,
     };
     assert_eq!(
         route(&table, publication, &mut Routes::default()),
@@ -304,5 +306,38 @@ proptest! {
             .collect();
         let expected: Vec<u32> = expected.into_iter().collect();
         prop_assert_eq!(reached(&table, "t", &routing_key, &[0, 0]), expected);
+    }
+}
+
+#[test]
+fn binding_keys_that_share_a_routing_key_are_found() {
+    let cases = [
+        ("a.b", "a.b", true),
+        ("a.b", "a.c", false),
+        ("a.*", "*.b", true),
+        ("a.*", "*.*.b", false),
+        ("#", "x.y", true),
+        ("a.#", "#.z", true),
+        ("a.#", "b.#", false),
+        ("", "#", true),
+        ("*", "", false),
+        ("#.a.#", "b.#.c", true),
+    ];
+    for (a, b, expected) in cases {
+        assert_eq!(topic::intersect(a, b), expected, "`{a}` and `{b}`");
+        assert_eq!(topic::intersect(b, a), expected, "`{b}` and `{a}`");
+    }
+}
+
+proptest! {
+    #[test]
+    fn keys_that_intersect_do_so_in_some_routing_key(
+        a in key(&["a", "b", "*", "#"]),
+        b in key(&["a", "b", "*", "#"]),
+        routing_key in key(&["a", "b", "c"]),
+    ) {
+        if topic::matches(&a, &routing_key) && topic::matches(&b, &routing_key) {
+            prop_assert!(topic::intersect(&a, &b));
+        }
     }
 }
