@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod amqp;
+pub mod broker;
 pub mod codec;
 pub mod queue;
 pub mod routing;

@@ -12,7 +12,7 @@ pub mod dispatch;
 pub mod effect;
 pub mod enqueue;
 pub mod entry;
-mod expiry;
+pub mod expiry;
 mod lane;
 mod machine;
 mod overflow;

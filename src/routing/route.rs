@@ -56,7 +56,13 @@ impl Routes {
         self.queues.is_empty()
     }
 
-    /// Takes a queue out again, for example because it is full.
+    /// Makes one queue the only destination.
+    pub fn set(&mut self, queue: QueueId) {
+        self.clear();
+        self.queues.push(queue);
+    }
+
+    /// Takes a queue out again, for example because a message must not go round in circles.
     pub fn remove(&mut self, queue: QueueId) {
         self.queues.retain(|it| *it != queue);
     }

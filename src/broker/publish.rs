@@ -1,0 +1,257 @@
+//! A message comes in: checked, routed, written, put into queues.
+
+use crate::amqp::id::BatchId;
+use crate::amqp::id::QueueId;
+use crate::amqp::limit;
+use crate::amqp::message::Message;
+use crate::amqp::message::Parts;
+use crate::amqp::name::ExchangeName;
+use crate::amqp::name::RoutingKey;
+use crate::amqp::property::Properties;
+use crate::amqp::property::Property;
+use crate::amqp::time::Timestamp;
+use crate::broker::confirm::Confirm;
+use crate::broker::effect::settle_later;
+use crate::broker::effect::with_queue;
+use crate::broker::host::Host;
+use crate::broker::host::Moved;
+use crate::broker::host::Note;
+use crate::broker::host::Ports as _;
+use crate::broker::host::Target;
+use crate::broker::parking;
+use crate::broker::rules::Unroutable;
+use crate::broker::vhost::Vhost;
+use crate::queue::enqueue::Arrival;
+use crate::queue::enqueue::Enqueued;
+use crate::queue::enqueue::expiry;
+use crate::queue::entry::Mark;
+use crate::routing::route::Publication;
+use crate::routing::route::RouteError;
+use crate::routing::route::Routes;
+use crate::routing::route::route;
+
+/// Working memory of publishing, reused from message to message.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub routes: Routes,
+    pub(in crate::broker) targets: Vec<Target>,
+    pub bytes: Vec<u8>,
+}
+
+/// What became of a publish.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// Whether any queue was reached; a mandatory message that reached none is returned.
+    pub routed: bool,
+    pub confirm: Confirm,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PublishError {
+    NoSuchExchange,
+    InternalExchange,
+    CopiesNotArray { header: &'static str, got: &'static str },
+    Expiration { text: String, fault: ExpirationFault },
+    UserId { claimed: String },
+}
+
+/// What is wrong with an expiration. COMPAT: the cases RabbitMQ tells apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ExpirationFault {
+    NoInteger,
+    Leftover(String),
+    Negative(i64),
+    TooLarge(i64),
+}
+
+/// Step 5 of a message's path, called by `session::content` when a message is complete; next is
+/// `routing::route`, then `queue::enqueue`.
+///
+/// Delivers to all queues the message is routed to, and says when its publisher may be told.
+pub fn publish<H: Host>(
+    host: &mut H,
+    scratch: &mut Scratch,
+    message: &Message,
+    user: &str,
+) -> Result<Published, PublishError> {
+    check_properties(message.properties(), user)?;
+    let vhost = host.vhost();
+    if let Some(exchange) = vhost.table.exchange(message.exchange())
+        && exchange.internal
+    {
+        return Err(PublishError::InternalExchange);
+    }
+    let publication = Publication {
+        exchange: message.exchange(),
+        routing_key: message.routing_key(),
+        properties: message.properties(),
+        copies: true,
+    };
+    route(&vhost.table, publication, &mut scratch.routes).map_err(|error| match error {
+        RouteError::NoSuchExchange => PublishError::NoSuchExchange,
+        RouteError::CopiesNotArray { header, got } => PublishError::CopiesNotArray { header, got },
+    })?;
+    let routed = !scratch.routes.is_empty();
+    let confirm = if routed {
+        let blind = message.properties().may_have_header(b"BCC");
+        let shown = blind.then(|| without_bcc(message, &mut scratch.bytes));
+        let message = shown.as_ref().unwrap_or(message);
+        place(host, scratch, message, &Mark::default(), None)
+    } else {
+        unroutable(host, scratch, message)
+    };
+    host.note(Note::Published { routed });
+    settle_later(host);
+    Ok(Published { routed, confirm })
+}
+
+/// Writes a message to the log and puts it into the queues of `scratch.routes`.
+pub(in crate::broker) fn place<H: Host>(
+    host: &mut H,
+    scratch: &mut Scratch,
+    message: &Message,
+    mark: &Mark,
+    moved: Option<Moved>,
+) -> Confirm {
+    let now = host.now();
+    let mut targets = std::mem::take(&mut scratch.targets);
+    targets.clear();
+    let vhost = host.vhost();
+    targets
+        .extend(scratch.routes.queues().iter().filter_map(|id| target(vhost, *id, message, now)));
+    let stored = message.is_persistent() && targets.iter().any(|it| it.durable);
+    let logged = stored || moved.is_some() || targets.iter().any(|it| it.durable);
+    let batch = match logged {
+        true => host.append(message, mark, stored, &mut targets, moved),
+        false => BatchId(0),
+    };
+    let mut refused = false;
+    for target in &targets {
+        refused |= enqueue(host, target, message, mark, batch) == Some(Enqueued::Refused);
+    }
+    scratch.targets = targets;
+    match batch {
+        _ if refused => Confirm::Refused,
+        BatchId(0) => Confirm::Now,
+        batch => Confirm::After(batch),
+    }
+}
+
+fn enqueue<H: Host>(
+    host: &mut H,
+    target: &Target,
+    message: &Message,
+    mark: &Mark,
+    batch: BatchId,
+) -> Option<Enqueued> {
+    with_queue(host, target.queue, |queue, ports, effects, now| {
+        let arrival = Arrival {
+            seq: target.seq.unwrap_or_else(|| queue.next_seq()),
+            message: message.clone(),
+            batch: if target.durable && message.is_persistent() { batch } else { BatchId(0) },
+            mark: mark.clone(),
+        };
+        let written = ports.written();
+        queue.enqueue(arrival, written, now, ports, effects)
+    })
+}
+
+fn target(vhost: &Vhost, id: QueueId, message: &Message, now: Timestamp) -> Option<Target> {
+    let record = vhost.record(id)?;
+    let settings = &record.settings;
+    let level = match settings.priority_max {
+        Some(max) => message.properties().priority().unwrap_or(0).min(max),
+        None => 0,
+    };
+    Some(Target {
+        queue: id,
+        durable: settings.durable,
+        level,
+        expires_at: expiry(settings, message, now),
+        seq: None,
+    })
+}
+
+/// What an exchange's declaration says of a message that no queue takes.
+fn unroutable<H: Host>(host: &mut H, scratch: &mut Scratch, message: &Message) -> Confirm {
+    let rule = host.vhost().rules.exchanges.get(message.exchange());
+    match rule.map(|it| it.unroutable).unwrap_or_default() {
+        Unroutable::Return => Confirm::Now,
+        Unroutable::Reject => Confirm::Refused,
+        Unroutable::Drop => {
+            host.note(Note::Dropped { exchange: ExchangeName::new(message.exchange()) });
+            Confirm::Now
+        }
+        Unroutable::Park => parking::park_unroutable(host, scratch, message),
+    }
+}
+
+/// COMPAT: the BCC header is seen by nobody; an emptied header table stays.
+fn without_bcc(message: &Message, scratch: &mut Vec<u8>) -> Message {
+    let mut list = message.properties().edit();
+    if let Some(headers) = &mut list.headers {
+        headers.remove("BCC");
+    }
+    scratch.clear();
+    list.encode(scratch);
+    message.readdressed(Parts {
+        exchange: message.exchange(),
+        routing_key: RoutingKey(message.routing_key().0),
+        properties: Properties::from_checked(scratch),
+        published_at: message.published_at(),
+    })
+}
+
+fn check_properties(properties: Properties<'_>, user: &str) -> Result<(), PublishError> {
+    if let Some(text) = properties.expiration() {
+        check_expiration(text)
+            .map_err(|fault| PublishError::Expiration { text: text.to_owned(), fault })?;
+    }
+    match properties.text(Property::UserId) {
+        Some(claimed) if claimed != user => {
+            Err(PublishError::UserId { claimed: claimed.to_owned() })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// COMPAT: decimal milliseconds with an optional plus sign, up to ten years.
+fn check_expiration(text: &str) -> Result<(), ExpirationFault> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let n_digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+    if n_digits == 0 {
+        return Err(ExpirationFault::NoInteger);
+    }
+    if n_digits < unsigned.len() {
+        return Err(ExpirationFault::Leftover(unsigned[n_digits..].to_owned()));
+    }
+    let number: i64 = text.parse().unwrap_or(i64::MAX);
+    match u64::try_from(number) {
+        Err(_) => Err(ExpirationFault::Negative(number)),
+        Ok(ms) if ms > limit::TTL_MS => Err(ExpirationFault::TooLarge(number)),
+        Ok(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expirations() {
+        let cases = [
+            ("0", Ok(())),
+            ("+5", Ok(())),
+            ("315360000000", Ok(())),
+            ("abc", Err(ExpirationFault::NoInteger)),
+            ("", Err(ExpirationFault::NoInteger)),
+            (" 5", Err(ExpirationFault::NoInteger)),
+            ("10s", Err(ExpirationFault::Leftover("s".into()))),
+            ("-1", Err(ExpirationFault::Negative(-1))),
+            ("315360000001", Err(ExpirationFault::TooLarge(315_360_000_001))),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(check_expiration(text), expected, "`{text}`");
+        }
+    }
+}
