@@ -14,3 +14,4 @@ pub mod broker;
 pub mod codec;
 pub mod queue;
 pub mod routing;
+pub mod session;

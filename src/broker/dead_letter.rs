@@ -28,12 +28,12 @@ use crate::routing::route::route;
 /// go nowhere, to the parking lot if there is one, else it is dropped and counted.
 ///
 /// COMPAT: no permission is checked, nothing is returned, and the target queue's refusal drops it.
-pub(in crate::broker) fn publish_dead<H: Host>(host: &mut H, from: QueueId, dead: Dead) {
+pub(in crate::broker) fn publish_dead<H: Host>(host: &mut H, from: QueueId, dead: &Dead) {
     let Some(record) = host.vhost().record(from).cloned() else { return };
     let Some(target) = &record.settings.dead_letter else {
-        return lose(host, &record, &dead, ExchangeName::new(""), LetterLoss::NoSuchExchange);
+        return lose(host, &record, dead, ExchangeName::new(""), LetterLoss::NoSuchExchange);
     };
-    let letter = readdress(&record, &dead, &target.exchange, target.routing_key.as_deref());
+    let letter = readdress(&record, dead, &target.exchange, target.routing_key.as_deref());
     let mut scratch = Scratch::default();
     let publication = Publication {
         exchange: letter.exchange(),
@@ -44,10 +44,10 @@ pub(in crate::broker) fn publish_dead<H: Host>(host: &mut H, from: QueueId, dead
     let vhost = host.vhost();
     let exchange = target.exchange.clone();
     if route(&vhost.table, publication, &mut scratch.routes).is_err() {
-        return lose(host, &record, &dead, exchange, LetterLoss::NoSuchExchange);
+        return lose(host, &record, dead, exchange, LetterLoss::NoSuchExchange);
     }
     if scratch.routes.is_empty() {
-        return lose(host, &record, &dead, exchange, LetterLoss::NoQueue);
+        return lose(host, &record, dead, exchange, LetterLoss::NoQueue);
     }
     let headers = letter.properties().headers().unwrap_or_default();
     for id in scratch.routes.queues().to_vec() {
@@ -57,7 +57,7 @@ pub(in crate::broker) fn publish_dead<H: Host>(host: &mut H, from: QueueId, dead
         }
     }
     if scratch.routes.is_empty() {
-        return lose(host, &record, &dead, exchange, LetterLoss::Cycle);
+        return lose(host, &record, dead, exchange, LetterLoss::Cycle);
     }
     let moved = dead.stored.then_some(Moved {
         queue: from,

@@ -54,7 +54,7 @@ pub fn settle_later<H: Host>(host: &mut H) {
         }
         let (queue, effect) = host.later().remove(0);
         match effect {
-            Effect::DeadLetter(dead) => dead_letter::publish_dead(host, queue, dead),
+            Effect::DeadLetter(dead) => dead_letter::publish_dead(host, queue, &dead),
             Effect::Park(dead) => parking::park(host, queue, &dead),
             Effect::Delete(cause) => {
                 let why = match cause {

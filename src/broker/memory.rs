@@ -32,7 +32,10 @@ use crate::queue::expiry::Loaded;
 use crate::queue::expiry::LoadedMessage;
 
 /// The connections of a vhost in memory.
-pub trait Clients: Outlet {
+pub trait Clients {
+    /// As [`Outlet::deliver`], with the queue it comes from.
+    fn deliver(&mut self, queue: QueueId, delivery: &Delivery<'_>) -> bool;
+
     fn begin_consumer(&mut self, queue: QueueId, id: ConsumerId, tag: &ConsumerTag, reply: bool);
 
     /// Tells a consumer's client that it was cancelled.
@@ -63,6 +66,8 @@ pub struct MemoryPorts<C> {
     fetches: Vec<(QueueId, Fetch)>,
     later: Vec<(QueueId, Effect)>,
     buffer: Vec<Effect>,
+    /// The queue that is borrowed.
+    current: QueueId,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +91,7 @@ impl<C: Clients> Memory<C> {
                 fetches: Vec::new(),
                 later: Vec::new(),
                 buffer: Vec::new(),
+                current: QueueId(0),
             },
             notes: Vec::new(),
             definitions: BTreeMap::new(),
@@ -182,6 +188,7 @@ impl<C: Clients> Host for Memory<C> {
         work: impl FnOnce(&mut Queue, &mut MemoryPorts<C>) -> R,
     ) -> Option<R> {
         let queue = self.queues.get_mut(&id)?;
+        self.ports.current = id;
         Some(work(queue, &mut self.ports))
     }
 
@@ -256,7 +263,7 @@ impl<C: Clients> Host for Memory<C> {
 
 impl<C: Clients> Outlet for MemoryPorts<C> {
     fn deliver(&mut self, delivery: &Delivery<'_>) -> bool {
-        self.clients.deliver(delivery)
+        self.clients.deliver(self.current, delivery)
     }
 }
 

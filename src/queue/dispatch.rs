@@ -32,6 +32,8 @@ pub struct Delivery<'a> {
     pub queue: &'a QueueName,
     pub message: &'a Message,
     pub mark: &'a Mark,
+    /// Whether the queue counts failed deliveries, so that redeliveries say what happened before.
+    pub counted: bool,
     /// What the channel gives back when it settles; `None` when there is nothing to settle.
     pub handle: Option<Handle>,
 }
@@ -52,6 +54,7 @@ pub enum Got {
     Message {
         message: Message,
         mark: Mark,
+        counted: bool,
         handle: Option<Handle>,
         /// Ready messages left.
         remaining: u64,
@@ -158,6 +161,7 @@ impl Queue {
             queue: &self.name,
             message,
             mark: &entry.mark,
+            counted: self.settings.counts_failures(),
             handle: (!no_ack).then_some(handle),
         };
         let consumer = consumer.spec.id;
@@ -269,7 +273,8 @@ impl Queue {
             self.totals.got += 1;
             Some(self.hold(entry, None, key, now, effects))
         };
-        Got::Message { message, mark, handle, remaining: self.n_ready() }
+        let counted = self.settings.counts_failures();
+        Got::Message { message, mark, counted, handle, remaining: self.n_ready() }
     }
 
     /// Whether a message that could be next is on its way from the log.

@@ -104,6 +104,11 @@ impl Settings {
         }
     }
 
+    /// Whether failed deliveries mean anything here.
+    pub(in crate::queue) fn counts_failures(&self) -> bool {
+        self.retry.is_some() || self.deliveries_max.is_some() || self.parking
+    }
+
     pub(in crate::queue) fn has_length_limit(&self) -> bool {
         self.length_max.is_some() || self.length_bytes_max.is_some()
     }

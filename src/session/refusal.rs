@@ -1,0 +1,404 @@
+//! The broker says no: the only place where reply codes and texts are chosen.
+//!
+//! COMPAT: codes and texts are RabbitMQ's, because clients match on them; texts of rules that only
+//! railpost has begin with the rule's id.
+
+use crate::amqp::argument::ArgumentError;
+use crate::amqp::argument::ArgumentFault;
+use crate::amqp::limit;
+use crate::amqp::reply_code::ReplyCode;
+use crate::amqp::reply_code::Scope;
+use crate::amqp::table;
+use crate::amqp::table::Value;
+use crate::broker::consume::ConsumeError;
+use crate::broker::declare::DeclareError;
+use crate::broker::declare::Inequivalent;
+use crate::broker::declare::Resource;
+use crate::broker::publish::ExpirationFault;
+use crate::broker::publish::PublishError;
+use crate::broker::rules::Breach;
+use crate::codec::content::ContentError;
+use crate::codec::method::MethodFault;
+use crate::codec::reply::Close;
+use crate::routing::hash::HashSourceError;
+use crate::routing::headers::CriteriaError;
+use crate::routing::table::BindError;
+use crate::session::desk::OpenError;
+use crate::session::outbox::UnknownTag;
+
+/// A refusal, ready to be sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    pub code: ReplyCode,
+    /// The explanation, without the code's name.
+    pub text: String,
+    /// Closes the connection although the code alone would close the channel.
+    pub hard: bool,
+    /// The failing method is not named (zeros): frame errors, closes by force.
+    pub anonymous: bool,
+}
+
+impl Refusal {
+    pub fn new(code: ReplyCode, text: impl Into<String>) -> Refusal {
+        Refusal { code, text: text.into(), hard: false, anonymous: false }
+    }
+
+    /// Without class and method.
+    pub fn anonymous(code: ReplyCode, text: impl Into<String>) -> Refusal {
+        Refusal { anonymous: true, ..Refusal::new(code, text) }
+    }
+
+    pub fn scope(&self) -> Scope {
+        if self.hard { Scope::Connection } else { self.code.scope() }
+    }
+
+    /// The close method's arguments; the text is cut to what a short string holds.
+    pub fn close(&self, class: u16, method: u16) -> Close {
+        let mut reply_text = format!("{} - {}", self.code.name(), self.text);
+        if reply_text.len() > limit::REPLY_TEXT_BYTES {
+            let cut = table::truncate_utf8(&reply_text, limit::REPLY_TEXT_BYTES - 3).len();
+            reply_text.truncate(cut);
+            reply_text.push_str("...");
+        }
+        let (class, method) = if self.anonymous { (0, 0) } else { (class, method) };
+        Close { reply_code: self.code.number(), reply_text, class, method }
+    }
+}
+
+use ReplyCode::*;
+
+fn resource(resource: &Resource, vhost: &str) -> String {
+    match resource {
+        Resource::Exchange(name) => exchange(name, vhost),
+        Resource::Queue(name) => queue(name, vhost),
+    }
+}
+
+fn exchange(name: &str, vhost: &str) -> String {
+    format!("exchange '{name}' in vhost '{vhost}'")
+}
+
+fn queue(name: &str, vhost: &str) -> String {
+    format!("queue '{name}' in vhost '{vhost}'")
+}
+
+fn locked(name: &str, vhost: &str) -> Refusal {
+    let text = format!(
+        "cannot obtain exclusive access to locked {}. It could be originally declared on another \
+         connection or the exclusive property value does not match that of the original \
+         declaration.",
+        queue(name, vhost)
+    );
+    Refusal::new(ResourceLocked, text)
+}
+
+fn breach(breach: &Breach) -> Refusal {
+    Refusal::new(AccessRefused, format!("{}: {}", breach.rule, breach.text))
+}
+
+/// Refusals of declare, bind, unbind, delete and purge.
+pub fn declare(error: &DeclareError, vhost: &str) -> Refusal {
+    let precondition = |text: String| Refusal::new(PreconditionFailed, text);
+    let refused = |text: String| Refusal::new(AccessRefused, text);
+    let of = |it: &Resource| resource(it, vhost);
+    match error {
+        DeclareError::NoSuchExchange(name) => {
+            Refusal::new(NotFound, format!("no {}", exchange(name, vhost)))
+        }
+        DeclareError::NoSuchQueue(name) => {
+            Refusal::new(NotFound, format!("no {}", queue(name, vhost)))
+        }
+        DeclareError::DefaultExchange => {
+            refused("operation not permitted on the default exchange".to_owned())
+        }
+        DeclareError::ReservedName(Resource::Exchange(name)) => {
+            refused(format!("exchange name '{name}' contains reserved prefix 'amq.*'"))
+        }
+        DeclareError::ReservedName(Resource::Queue(name)) => {
+            refused(format!("queue name '{name}' contains reserved prefix 'amq.*'"))
+        }
+        DeclareError::UnknownKind(kind) => precondition(format!("invalid exchange type '{kind}'")),
+        DeclareError::NotBuilt(kind) => {
+            Refusal::new(NotImplemented, format!("exchange type '{kind}'"))
+        }
+        DeclareError::Argument { resource, error } => argument(error, &of(resource)),
+        DeclareError::AlternateNotText { resource, got } => precondition(format!(
+            "invalid type '{got}' for arg 'alternate-exchange' in {}",
+            of(resource)
+        )),
+        DeclareError::HashSource(error) => precondition(hash_source(error)),
+        DeclareError::Inequivalent(it) => precondition(inequivalent(it, vhost)),
+        DeclareError::InvalidProperty { resource, property } => {
+            precondition(format!("invalid property '{property}' for {}", of(resource)))
+        }
+        DeclareError::ServerNamed(queue_type) => precondition(format!(
+            "Cannot declare a server-named queue for type {}",
+            queue_type.rabbit_name()
+        )),
+        DeclareError::Locked(name) => locked(name, vhost),
+        DeclareError::InUse(resource) => precondition(format!("{} in use", of(resource))),
+        DeclareError::NotEmpty(resource) => precondition(format!("{} not empty", of(resource))),
+        DeclareError::SystemExchange(name) => {
+            refused(format!("deletion of system {} not allowed", exchange(name, vhost)))
+        }
+        DeclareError::Bind(error) => bind(error, vhost),
+        DeclareError::Rule(it) => breach(it),
+        DeclareError::ParkingLot(name) => refused(format!(
+            "{} is a parking lot of the broker's; it can be read and purged, not bound or deleted",
+            queue(name, vhost)
+        )),
+        DeclareError::Declared { resource, origin } => {
+            refused(format!("{} is declared in {origin}; remove it there and apply", of(resource)))
+        }
+        DeclareError::TooMany { resource, max } => {
+            precondition(format!("cannot declare {}: limit of {max} is reached", of(resource)))
+        }
+    }
+}
+
+fn inequivalent(it: &Inequivalent, vhost: &str) -> String {
+    let described = |value: &Value| format!("the value '{value}' of type '{}'", value.type_name());
+    let (received, current) = match (&it.received, &it.current) {
+        (Some(received), Some(current)) => (format!("'{received}'"), format!("'{current}'")),
+        (Some(received), None) => (described(received), "none".to_owned()),
+        (None, Some(current)) => ("none".to_owned(), described(current)),
+        (None, None) => ("none".to_owned(), "none".to_owned()),
+    };
+    let origin = it.origin.as_ref().map(|it| format!(" ({it})")).unwrap_or_default();
+    format!(
+        "inequivalent arg '{}' for {}: received {received} but current is {current}{origin}",
+        it.argument,
+        resource(&it.resource, vhost)
+    )
+}
+
+fn argument(error: &ArgumentError, resource: &str) -> Refusal {
+    match error {
+        ArgumentError::Invalid { key, fault } => Refusal::new(
+            PreconditionFailed,
+            format!("invalid arg '{key}' for {resource}: {}", argument_fault(fault)),
+        ),
+        ArgumentError::OtherQueueType { key, queue_type } => Refusal::new(
+            PreconditionFailed,
+            format!(
+                "invalid arg '{key}' for {resource} of queue type {}",
+                queue_type.rabbit_name()
+            ),
+        ),
+        ArgumentError::ExchangeNotText { key, got } => Refusal::new(
+            PreconditionFailed,
+            format!("invalid type '{got}' for arg '{key}' in {resource}"),
+        ),
+        ArgumentError::NotBuilt { key, value } => {
+            Refusal::new(NotImplemented, format!("{key}={value} for {resource}"))
+        }
+    }
+}
+
+/// COMPAT: the terms RabbitMQ prints.
+fn argument_fault(fault: &ArgumentFault) -> String {
+    match fault {
+        ArgumentFault::NotInteger { got } => format!("\"expected integer, got {got}\""),
+        ArgumentFault::Negative(number) => format!("{{value_negative,{number}}}"),
+        ArgumentFault::Zero => "{value_zero,0}".to_owned(),
+        ArgumentFault::TooLarge(number) => format!("{{value_too_large,{number}}}"),
+        ArgumentFault::AboveMaximum(number) => format!("{{max_value_exceeded,{number}}}"),
+        ArgumentFault::UnacceptableType { got } => format!("{{unacceptable_type,{got}}}"),
+        ArgumentFault::Unknown(rule) => (*rule).to_owned(),
+        ArgumentFault::UnsupportedQueueType(name) => {
+            format!("\"unsupported queue type '{name}'\"")
+        }
+        ArgumentFault::KeyWithoutExchange => "routing_key_but_no_dlx_defined".to_owned(),
+    }
+}
+
+fn hash_source(error: &HashSourceError) -> String {
+    match error {
+        HashSourceError::Both => "hash-header and hash-property are mutually exclusive".to_owned(),
+        HashSourceError::UnsupportedProperty(name) => format!("Unsupported property: {name}"),
+    }
+}
+
+fn bind(error: &BindError, vhost: &str) -> Refusal {
+    let precondition = |text: String| Refusal::new(PreconditionFailed, text);
+    match error {
+        BindError::NoSuchExchange(name) => {
+            Refusal::new(NotFound, format!("no {}", exchange(name, vhost)))
+        }
+        BindError::Criteria(CriteriaError::UnknownMatch(text)) => precondition(format!(
+            "Invalid x-match field value <<\"{text}\">>; expected all, any, all-with-x, or \
+             any-with-x"
+        )),
+        BindError::Criteria(CriteriaError::MatchNotText { type_name, value }) => precondition(
+            format!("Invalid x-match field type {type_name} (value {value}); expected longstr"),
+        ),
+        BindError::WeightNotInteger(key) => {
+            precondition(format!("The binding key must be an integer: <<\"{key}\">>"))
+        }
+        BindError::WeightNotPositive => {
+            precondition("The binding key must be greater than 0".to_owned())
+        }
+        BindError::WeightTooLarge => precondition(format!(
+            "The binding key must not exceed {}",
+            crate::routing::table::hash_weight_max()
+        )),
+    }
+}
+
+/// Refusals of `basic.publish`.
+pub fn publish(error: &PublishError, exchange_name: &str, vhost: &str, user: &str) -> Refusal {
+    let precondition = |text: String| Refusal::new(PreconditionFailed, text);
+    match error {
+        PublishError::NoSuchExchange => {
+            Refusal::new(NotFound, format!("no {}", exchange(exchange_name, vhost)))
+        }
+        PublishError::InternalExchange => Refusal::new(
+            AccessRefused,
+            format!("cannot publish to internal {}", exchange(exchange_name, vhost)),
+        ),
+        PublishError::CopiesNotArray { header, got } => precondition(format!(
+            "invalid message: {{unacceptable_type_in_header,\"{header}\",{got}}}"
+        )),
+        PublishError::Expiration { text, fault } => {
+            let reason = match fault {
+                ExpirationFault::NoInteger => "no_integer".to_owned(),
+                ExpirationFault::Leftover(rest) => format!("{{leftover_string,\"{rest}\"}}"),
+                ExpirationFault::Negative(number) => format!("{{value_negative,{number}}}"),
+                ExpirationFault::TooLarge(number) => format!("{{value_too_large,{number}}}"),
+            };
+            precondition(format!("invalid expiration '{text}': {reason}"))
+        }
+        PublishError::UserId { claimed } => precondition(format!(
+            "user_id property set to '{claimed}' but authenticated user was '{user}'"
+        )),
+    }
+}
+
+/// A body larger than the broker takes. `configured` says whether the maximum is the operator's.
+pub fn body_too_large(body_bytes: u64, max: u64) -> Refusal {
+    if body_bytes > limit::BODY_BYTES_HARD {
+        let text = format!(
+            "content body size {body_bytes} exceeds maximum allowed size {}",
+            limit::BODY_BYTES_HARD
+        );
+        return Refusal::new(FrameError, text);
+    }
+    let text = format!("message size {body_bytes} is larger than configured max size {max}");
+    Refusal::new(PreconditionFailed, text)
+}
+
+/// Refusals of `basic.consume` and `basic.get`.
+pub fn consume(error: &ConsumeError, queue_name: &str, vhost: &str) -> Refusal {
+    match error {
+        ConsumeError::NoSuchQueue => {
+            Refusal::new(NotFound, format!("no {}", queue(queue_name, vhost)))
+        }
+        ConsumeError::Locked => locked(queue_name, vhost),
+        ConsumeError::ExclusiveUse => {
+            Refusal::new(AccessRefused, format!("{} in exclusive use", queue(queue_name, vhost)))
+        }
+        ConsumeError::Rule(it) => breach(it),
+    }
+}
+
+pub fn unknown_tag(UnknownTag(tag): UnknownTag) -> Refusal {
+    Refusal::new(PreconditionFailed, format!("unknown delivery tag {tag}"))
+}
+
+/// Refusals of `connection.open`.
+pub fn open(error: OpenError, vhost: &str, user: &str) -> Refusal {
+    match error {
+        OpenError::NoSuchVhost => Refusal::new(NotAllowed, format!("vhost {vhost} not found")),
+        OpenError::NotAllowed => {
+            Refusal::new(NotAllowed, format!("access to vhost '{vhost}' refused for user '{user}'"))
+        }
+        OpenError::TooManyConnections { max } => Refusal::new(
+            NotAllowed,
+            format!(
+                "access to vhost '{vhost}' refused for user '{user}': connection limit ({max}) is \
+                 reached"
+            ),
+        ),
+    }
+}
+
+pub fn login(mechanism: &str) -> Refusal {
+    let text = format!(
+        "Login was refused using authentication mechanism {mechanism}. For details see the broker \
+         logfile."
+    );
+    Refusal { hard: true, ..Refusal::anonymous(AccessRefused, text) }
+}
+
+/// A method frame that cannot be read.
+pub fn method(fault: &MethodFault, payload: &[u8]) -> Refusal {
+    match fault {
+        MethodFault::NoMethod => {
+            let octets = crate::codec::frame::Octets::of(payload);
+            Refusal::anonymous(FrameError, format!("type 1, {octets}: unknown_frame"))
+        }
+        MethodFault::Unknown | MethodFault::BrokerOnly => {
+            Refusal::new(CommandInvalid, "unimplemented method")
+        }
+        MethodFault::NotUtf8 => Refusal::anonymous(FrameError, "Malformed UTF-8 in shortstr"),
+        MethodFault::Truncated | MethodFault::TrailingBytes => {
+            let octets = crate::codec::frame::Octets::of(payload);
+            Refusal::new(FrameError, format!("cannot decode {octets}"))
+        }
+        MethodFault::Table(error) => Refusal::new(FrameError, error.to_string()),
+    }
+}
+
+/// A content header that cannot be read.
+pub fn content(error: ContentError) -> Refusal {
+    match error {
+        ContentError::Truncated => Refusal::new(FrameError, "truncated content header"),
+        ContentError::OtherClass(class) => Refusal::new(
+            UnexpectedFrame,
+            format!("expected content header for class 60, got one for class {class} instead"),
+        ),
+        ContentError::Weight(weight) => {
+            Refusal::new(UnexpectedFrame, format!("content header weight must be 0, got {weight}"))
+        }
+        ContentError::Properties(error) => Refusal::new(FrameError, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let close = Refusal::new(NotFound, "é".repeat(300)).close(50, 10);
+        assert!(close.reply_text.len() <= 255 && close.reply_text.ends_with("..."));
+        assert!(close.reply_text.starts_with("NOT_FOUND - é"));
+        assert_eq!((close.class, close.method), (50, 10));
+    }
+
+    #[test]
+    fn differences_are_told_as_rabbitmq_tells_them() {
+        let it = |received: Option<Value>, current: Option<Value>| Inequivalent {
+            resource: Resource::Queue("q1".into()),
+            argument: "x-message-ttl".into(),
+            received,
+            current,
+            origin: None,
+        };
+        let (old, new) = (Some(Value::I32(1000)), Some(Value::I32(2000)));
+        let text = |received, current| inequivalent(&it(received, current), "/");
+        let start = "inequivalent arg 'x-message-ttl' for queue 'q1' in vhost '/': ";
+        assert_eq!(
+            text(new.clone(), old.clone()),
+            format!("{start}received '2000' but current is '1000'")
+        );
+        assert_eq!(
+            text(None, old.clone()),
+            format!("{start}received none but current is the value '1000' of type 'signedint'")
+        );
+        assert_eq!(
+            text(old, None),
+            format!("{start}received the value '1000' of type 'signedint' but current is none")
+        );
+    }
+}

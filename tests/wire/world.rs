@@ -1,0 +1,308 @@
+//! Sessions on a vhost in memory.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use railpost::access::sasl::Credentials;
+use railpost::access::user::LoginError;
+use railpost::amqp::id::BatchId;
+use railpost::amqp::id::ConnectionId;
+use railpost::amqp::id::ConsumerId;
+use railpost::amqp::id::QueueId;
+use railpost::amqp::limit;
+use railpost::amqp::name::ConsumerTag;
+use railpost::amqp::name::UserName;
+use railpost::amqp::table::Table;
+use railpost::amqp::time::Millis;
+use railpost::amqp::time::Timestamp;
+use railpost::broker::memory::Clients;
+use railpost::broker::memory::Memory;
+use railpost::broker::vhost::Vhost;
+use railpost::codec::frame;
+use railpost::queue::dispatch::Delivery;
+use railpost::session::Connection;
+use railpost::session::Next;
+use railpost::session::connection::SessionLimits;
+use railpost::session::desk::Desk;
+use railpost::session::desk::Gate;
+use railpost::session::desk::OpenError;
+use railpost::session::desk::Opened;
+use railpost::session::outbox::Outbox;
+
+/// Every connection's outbox, and whose turn it is.
+#[derive(Default)]
+pub struct Outboxes {
+    all: BTreeMap<ConnectionId, Outbox>,
+    turn: Option<ConnectionId>,
+    names: u64,
+}
+
+impl Clients for Outboxes {
+    fn deliver(&mut self, queue: QueueId, delivery: &Delivery<'_>) -> bool {
+        let outbox = self.all.get_mut(&delivery.consumer.connection);
+        outbox.is_some_and(|it| it.deliver(queue, delivery))
+    }
+
+    fn begin_consumer(&mut self, queue: QueueId, id: ConsumerId, tag: &ConsumerTag, reply: bool) {
+        if let Some(outbox) = self.all.get_mut(&id.connection) {
+            outbox.begin_consumer(queue, id, tag, reply);
+        }
+    }
+
+    fn cancel(&mut self, consumer: ConsumerId) {
+        if let Some(outbox) = self.all.get_mut(&consumer.connection) {
+            outbox.cancel(consumer);
+        }
+    }
+}
+
+/// A memory world at which sessions can sit down.
+pub struct Seat(pub Memory<Outboxes>);
+
+impl Seat {
+    fn own(&mut self) -> &mut Outbox {
+        let clients = &mut self.0.ports.clients;
+        let turn = clients.turn.expect("somebody's turn");
+        clients.all.get_mut(&turn).expect("it has an outbox")
+    }
+}
+
+mod delegate {
+    //! The desk is the memory host, and knows whose turn it is.
+
+    use railpost::broker::definition::Definition;
+    use railpost::broker::host::Host;
+    use railpost::broker::host::Moved;
+    use railpost::broker::host::Note;
+    use railpost::broker::host::Target;
+    use railpost::queue::Queue;
+    use railpost::queue::effect::Effect;
+    use railpost::queue::entry::Mark;
+
+    use super::*;
+
+    impl Host for Seat {
+        type Ports = <Memory<Outboxes> as Host>::Ports;
+
+        fn now(&self) -> Timestamp {
+            self.0.now
+        }
+        fn vhost(&mut self) -> &Vhost {
+            self.0.vhost()
+        }
+        fn change<R>(&mut self, change: impl FnOnce(&mut Vhost) -> R) -> R {
+            self.0.change(change)
+        }
+        fn queue<R>(
+            &mut self,
+            id: QueueId,
+            work: impl FnOnce(&mut Queue, &mut Self::Ports) -> R,
+        ) -> Option<R> {
+            self.0.queue(id, work)
+        }
+        fn new_queue_id(&mut self) -> QueueId {
+            self.0.new_queue_id()
+        }
+        fn add_queue(&mut self, id: QueueId, queue: Queue) {
+            self.0.add_queue(id, queue);
+        }
+        fn remove_queue(&mut self, id: QueueId) -> Option<Queue> {
+            self.0.remove_queue(id)
+        }
+        fn append(
+            &mut self,
+            message: &railpost::amqp::message::Message,
+            mark: &Mark,
+            stored: bool,
+            targets: &mut [Target],
+            moved: Option<Moved>,
+        ) -> BatchId {
+            self.0.append(message, mark, stored, targets, moved)
+        }
+        fn define(&mut self, definition: &Definition) -> BatchId {
+            self.0.define(definition)
+        }
+        fn undefine(&mut self, definition: &Definition) -> BatchId {
+            self.0.undefine(definition)
+        }
+        fn later(&mut self) -> &mut Vec<(QueueId, Effect)> {
+            self.0.later()
+        }
+        fn cancel(&mut self, consumer: ConsumerId) {
+            self.0.cancel(consumer);
+        }
+        fn note(&mut self, note: Note) {
+            self.0.note(note);
+        }
+    }
+}
+
+impl Desk for Seat {
+    fn outbox<R>(&mut self, work: impl FnOnce(&mut Outbox) -> R) -> R {
+        work(self.own())
+    }
+
+    fn durable(&self) -> BatchId {
+        BatchId(u64::MAX)
+    }
+
+    fn fresh_name(&mut self, prefix: &str) -> String {
+        self.0.ports.clients.names += 1;
+        format!("{prefix}{:022}", self.0.ports.clients.names)
+    }
+}
+
+impl Gate for Seat {
+    fn outbox<R>(&mut self, work: impl FnOnce(&mut Outbox) -> R) -> R {
+        work(self.own())
+    }
+
+    fn login(&mut self, credentials: &Credentials) -> Result<UserName, LoginError> {
+        if credentials.password == credentials.user {
+            Ok(UserName::new(&credentials.user))
+        } else {
+            Err(LoginError::WrongPassword)
+        }
+    }
+
+    fn open(
+        &mut self,
+        user: &UserName,
+        vhost: &str,
+        connection_name: Option<&str>,
+    ) -> Result<Opened, OpenError> {
+        match vhost {
+            "/" => {
+                let rules = &self.0.vhost.rules;
+                let service = rules.service_of(&[], user, connection_name).cloned();
+                Ok(Opened { service })
+            }
+            "forbidden" => Err(OpenError::NotAllowed),
+            _ => Err(OpenError::NoSuchVhost),
+        }
+    }
+}
+
+/// The broker and its clients' sockets.
+pub struct World {
+    pub desk: Seat,
+    sessions: BTreeMap<ConnectionId, Session>,
+    limits: Arc<SessionLimits>,
+}
+
+struct Session {
+    connection: Connection,
+    input: Vec<u8>,
+    hung_up: bool,
+}
+
+impl World {
+    pub fn new() -> World {
+        let vhost = Vhost::new("/".into());
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let limits = SessionLimits {
+            server_properties: Table::default(),
+            channel_max: 2047,
+            frame_max: limit::FRAME_MAX,
+            heartbeat: 60,
+            body_bytes_max: 1_000_000,
+        };
+        World {
+            desk: Seat(Memory::new(vhost, Outboxes::default(), now)),
+            sessions: BTreeMap::new(),
+            limits: Arc::new(limits),
+        }
+    }
+
+    pub fn connect(&mut self, id: ConnectionId) {
+        self.desk.0.ports.clients.all.insert(id, Outbox::new());
+        self.desk.0.ports.clients.turn = Some(id);
+        let limits = Arc::clone(&self.limits);
+        let connection = Connection::new(id, "127.0.0.1:1", limits, &mut self.desk);
+        let session = Session { connection, input: Vec::new(), hung_up: false };
+        self.sessions.insert(id, session);
+    }
+
+    pub fn connections(&self) -> BTreeSet<ConnectionId> {
+        self.sessions.keys().copied().collect()
+    }
+
+    /// Bytes from a client, in whatever pieces they come.
+    pub fn receive(&mut self, id: ConnectionId, bytes: &[u8]) {
+        self.desk.0.ports.clients.turn = Some(id);
+        let session = self.sessions.get_mut(&id).expect("connected");
+        session.input.extend_from_slice(bytes);
+        loop {
+            let frame_max = session.connection.tuned().frame_max;
+            let (next, used) = match frame::next_frame(&session.input, frame_max) {
+                Ok(None) => break,
+                Ok(Some((frame, used))) if session.connection.is_open() => {
+                    (session.connection.on_frame(&frame, &mut self.desk), used)
+                }
+                Ok(Some((frame, used))) => {
+                    (session.connection.on_handshake_frame(&frame, &mut self.desk), used)
+                }
+                Err(error) if session.connection.is_open() => {
+                    session.connection.on_frame_error(&error, &mut self.desk);
+                    (Next::Go, session.input.len())
+                }
+                Err(error) => {
+                    session.connection.on_handshake_frame_error(&error, &mut self.desk);
+                    (Next::Go, session.input.len())
+                }
+            };
+            session.input.drain(..used);
+            match next {
+                Next::Go => {}
+                Next::Wait => {
+                    self.desk.0.pump();
+                    self.desk.0.ports.clients.turn = Some(id);
+                    session.connection.resume(&mut self.desk);
+                }
+                Next::Hangup => {
+                    session.hung_up = true;
+                    break;
+                }
+            }
+        }
+        session.connection.on_durable(&mut self.desk);
+        self.desk.0.pump();
+    }
+
+    /// The client's socket breaks.
+    pub fn break_off(&mut self, id: ConnectionId) {
+        self.desk.0.ports.clients.turn = Some(id);
+        if let Some(mut session) = self.sessions.remove(&id) {
+            session.connection.release(&mut self.desk);
+        }
+        self.desk.0.ports.clients.all.remove(&id);
+        self.desk.0.pump();
+    }
+
+    /// Takes what the broker wrote to a client.
+    pub fn written(&mut self, id: ConnectionId) -> Vec<u8> {
+        let Some(outbox) = self.desk.0.ports.clients.all.get_mut(&id) else { return Vec::new() };
+        let mut bytes = Vec::new();
+        while !outbox.frames.is_empty() {
+            let (slices, n) = outbox.frames.slices::<16>();
+            let piece = slices[..n].concat();
+            outbox.frames.consume(piece.len());
+            bytes.extend_from_slice(&piece);
+        }
+        self.desk.0.ports.clients.turn = Some(id);
+        if self.sessions.get(&id).is_some_and(|it| it.connection.is_open()) {
+            Connection::serve_drained(&mut self.desk);
+        }
+        bytes
+    }
+
+    pub fn hung_up(&self, id: ConnectionId) -> bool {
+        self.sessions.get(&id).is_none_or(|it| it.hung_up)
+    }
+
+    pub fn wait(&mut self, ms: u64) {
+        let end = self.desk.0.now + Millis(ms);
+        self.desk.0.advance(end);
+    }
+}
