@@ -18,4 +18,5 @@ pub mod memory;
 pub mod parking;
 pub mod publish;
 pub mod rules;
+pub mod stored;
 pub mod vhost;

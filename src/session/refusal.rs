@@ -388,10 +388,7 @@ mod tests {
         let (old, new) = (Some(Value::I32(1000)), Some(Value::I32(2000)));
         let text = |received, current| inequivalent(&it(received, current), "/");
         let start = "inequivalent arg 'x-message-ttl' for queue 'q1' in vhost '/': ";
-        assert_eq!(
-            text(new.clone(), old.clone()),
-            format!("{start}received '2000' but current is '1000'")
-        );
+        assert_eq!(text(new, old.clone()), format!("{start}received '2000' but current is '1000'"));
         assert_eq!(
             text(None, old.clone()),
             format!("{start}received none but current is the value '1000' of type 'signedint'")
