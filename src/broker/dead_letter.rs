@@ -20,7 +20,6 @@ use crate::queue::dead_letter;
 use crate::queue::dead_letter::Death;
 use crate::queue::effect::Cause;
 use crate::queue::effect::Dead;
-use crate::queue::entry::Mark;
 use crate::routing::route::Publication;
 use crate::routing::route::route;
 
@@ -64,7 +63,7 @@ pub(in crate::broker) fn publish_dead<H: Host>(host: &mut H, from: QueueId, dead
         seq: dead.seq,
         cause: Cause::Dropped(dead.reason),
     });
-    place(host, &mut scratch, &letter, &Mark::default(), moved);
+    place(host, &mut scratch, &letter, moved);
 }
 
 /// The letter: the same body, with its death in the headers, under the dead-letter exchange.

@@ -56,7 +56,6 @@ pub trait Host {
     fn append(
         &mut self,
         message: &Message,
-        mark: &Mark,
         stored: bool,
         targets: &mut [Target],
         moved: Option<Moved>,

@@ -209,7 +209,6 @@ impl<C: Clients> Host for Memory<C> {
     fn append(
         &mut self,
         message: &Message,
-        mark: &Mark,
         stored: bool,
         targets: &mut [Target],
         moved: Option<Moved>,
@@ -222,7 +221,7 @@ impl<C: Clients> Host for Memory<C> {
             if stored {
                 let logged = Logged {
                     message: message.clone(),
-                    mark: mark.clone(),
+                    mark: Mark::default(),
                     level: target.level,
                     expires_at: target.expires_at,
                 };

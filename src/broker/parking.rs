@@ -19,7 +19,6 @@ use crate::broker::publish::place;
 use crate::broker::vhost::QueueRecord;
 use crate::queue::effect::Cause;
 use crate::queue::effect::Dead;
-use crate::queue::entry::Mark;
 
 /// Headers of a parked message.
 pub const PARKED_QUEUE: &str = "x-railpost-parked-queue";
@@ -50,7 +49,7 @@ pub(in crate::broker) fn park<H: Host>(host: &mut H, from: QueueId, dead: &Dead)
     let mut scratch = Scratch::default();
     scratch.routes.set(lot);
     let moved = dead.stored.then_some(Moved { queue: from, seq: dead.seq, cause: Cause::Moved });
-    place(host, &mut scratch, &parked, &Mark::default(), moved);
+    place(host, &mut scratch, &parked, moved);
     host.note(Note::Parked { queue: record.name, reason: dead.reason });
 }
 
@@ -96,7 +95,7 @@ pub(in crate::broker) fn park_unroutable<H: Host>(
     headers.set(PARKED_AT, Value::I64(now_ms));
     list.set_delivery_mode(2);
     scratch.routes.set(lot);
-    place(host, scratch, &readdressed(message, &list.to_bytes()), &Mark::default(), None)
+    place(host, scratch, &readdressed(message, &list.to_bytes()), None)
 }
 
 fn readdressed(message: &Message, properties: &[u8]) -> Message {

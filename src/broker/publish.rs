@@ -24,7 +24,6 @@ use crate::broker::vhost::Vhost;
 use crate::queue::enqueue::Arrival;
 use crate::queue::enqueue::Enqueued;
 use crate::queue::enqueue::expiry;
-use crate::queue::entry::Mark;
 use crate::routing::route::Publication;
 use crate::routing::route::RouteError;
 use crate::routing::route::Routes;
@@ -96,7 +95,7 @@ pub fn publish<H: Host>(
         let blind = message.properties().may_have_header(b"BCC");
         let shown = blind.then(|| without_bcc(message, &mut scratch.bytes));
         let message = shown.as_ref().unwrap_or(message);
-        place(host, scratch, message, &Mark::default(), None)
+        place(host, scratch, message, None)
     } else {
         unroutable(host, scratch, message)
     };
@@ -110,7 +109,6 @@ pub(in crate::broker) fn place<H: Host>(
     host: &mut H,
     scratch: &mut Scratch,
     message: &Message,
-    mark: &Mark,
     moved: Option<Moved>,
 ) -> Confirm {
     let now = host.now();
@@ -122,12 +120,12 @@ pub(in crate::broker) fn place<H: Host>(
     let stored = message.is_persistent() && targets.iter().any(|it| it.durable);
     let logged = stored || moved.is_some() || targets.iter().any(|it| it.durable);
     let batch = match logged {
-        true => host.append(message, mark, stored, &mut targets, moved),
+        true => host.append(message, stored, &mut targets, moved),
         false => BatchId(0),
     };
     let mut refused = false;
     for target in &targets {
-        refused |= enqueue(host, target, message, mark, batch) == Some(Enqueued::Refused);
+        refused |= enqueue(host, target, message, batch) == Some(Enqueued::Refused);
     }
     scratch.targets = targets;
     match batch {
@@ -141,7 +139,6 @@ fn enqueue<H: Host>(
     host: &mut H,
     target: &Target,
     message: &Message,
-    mark: &Mark,
     batch: BatchId,
 ) -> Option<Enqueued> {
     with_queue(host, target.queue, |queue, ports, effects, now| {
@@ -149,7 +146,6 @@ fn enqueue<H: Host>(
             seq: target.seq.unwrap_or_else(|| queue.next_seq()),
             message: message.clone(),
             batch: if target.durable && message.is_persistent() { batch } else { BatchId(0) },
-            mark: mark.clone(),
         };
         let written = ports.written();
         queue.enqueue(arrival, written, now, ports, effects)

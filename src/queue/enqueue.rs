@@ -28,8 +28,6 @@ pub struct Arrival {
     pub message: Message,
     /// The batch of the log that has it; 0 when no log does.
     pub batch: BatchId,
-    /// What happened to it before, when it was moved here.
-    pub mark: Mark,
 }
 
 /// What became of an arrival.
@@ -129,7 +127,7 @@ impl Queue {
             batch: arrival.batch,
             body_bytes,
             level,
-            mark: arrival.mark,
+            mark: Mark::default(),
             gone: false,
         });
         self.dispatch(now, outlet, effects);
@@ -171,7 +169,7 @@ impl Queue {
         let dead = |arrival: Arrival| Dead {
             seq: arrival.seq,
             message: arrival.message,
-            mark: arrival.mark,
+            mark: Mark::default(),
             reason: Reason::MaxLength,
             stored,
         };

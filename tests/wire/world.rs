@@ -78,7 +78,6 @@ mod delegate {
     use railpost::broker::host::Target;
     use railpost::queue::Queue;
     use railpost::queue::effect::Effect;
-    use railpost::queue::entry::Mark;
 
     use super::*;
 
@@ -113,12 +112,11 @@ mod delegate {
         fn append(
             &mut self,
             message: &railpost::amqp::message::Message,
-            mark: &Mark,
             stored: bool,
             targets: &mut [Target],
             moved: Option<Moved>,
         ) -> BatchId {
-            self.0.append(message, mark, stored, targets, moved)
+            self.0.append(message, stored, targets, moved)
         }
         fn define(&mut self, definition: &Definition) -> BatchId {
             self.0.define(definition)

@@ -109,7 +109,7 @@ impl World {
             self.log.insert(seq, (message.clone(), None));
         }
         let batch = BatchId(u64::from(durable));
-        let arrival = Arrival { seq, message, batch, mark: Mark::default() };
+        let arrival = Arrival { seq, message, batch };
         let taken = self.queue.enqueue(
             arrival,
             BatchId(1),
@@ -780,7 +780,7 @@ fn numbers_that_arrive_out_of_order_stand_in_order() {
         let body = seq.to_string();
         let message = Message::copied(parts, body.as_bytes(), &mut Vec::new());
         world.log.insert(Seq(seq), (message.clone(), None));
-        let arrival = Arrival { seq: Seq(seq), message, batch: BatchId(1), mark: Mark::default() };
+        let arrival = Arrival { seq: Seq(seq), message, batch: BatchId(1) };
         world.queue.enqueue(
             arrival,
             BatchId(1),
