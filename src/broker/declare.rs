@@ -185,7 +185,7 @@ pub fn declare_exchange<H: Host>(
     add_exchange(host, spec)
 }
 
-/// Adds an exchange that is not there yet.
+/// Adds an exchange; one of that name that has come meanwhile stays as it is.
 pub fn add_exchange<H: Host>(host: &mut H, spec: ExchangeSpec) -> Result<BatchId, DeclareError> {
     let resource = Resource::Exchange(spec.name.to_string());
     if host.vhost().table.n_exchanges() >= limit::EXCHANGES_PER_VHOST {
@@ -193,8 +193,12 @@ pub fn add_exchange<H: Host>(host: &mut H, spec: ExchangeSpec) -> Result<BatchId
     }
     let durable = spec.durable;
     let definition = exchange_definition(&host.vhost().name, &spec);
-    host.change(|vhost| vhost.table.declare(spec)).map_err(DeclareError::HashSource)?;
-    Ok(if durable { host.define(&definition) } else { BatchId(0) })
+    let is_new = host.change(|vhost| {
+        let is_new = vhost.table.exchange(&spec.name).is_none();
+        vhost.table.declare(spec).map(|()| is_new)
+    });
+    let is_new = is_new.map_err(DeclareError::HashSource)?;
+    Ok(if durable && is_new { host.define(&definition) } else { BatchId(0) })
 }
 
 fn parse_kind(text: &str) -> Result<Kind, DeclareError> {
@@ -274,7 +278,7 @@ pub fn declare_queue<H: Host>(
     // COMPAT: an exclusive queue is never durable, whatever was asked.
     let durable = declare.durable && !declare.exclusive;
     let settings = Settings::from_arguments(&arguments, durable, declare.auto_delete);
-    add_queue(
+    let added = add_queue(
         host,
         NewQueue {
             name: QueueName::new(&declare.name),
@@ -286,7 +290,14 @@ pub fn declare_queue<H: Host>(
             kind: QueueKind::Client,
             parks_for: None,
         },
-    )
+    )?;
+    match added {
+        Some(declared) => Ok(declared),
+        None => {
+            check_same_queue(host.vhost(), declare)?;
+            existing(host, declare)
+        }
+    }
 }
 
 /// A queue to be made, with everything decided.
@@ -303,8 +314,11 @@ pub struct NewQueue {
     pub parks_for: Option<QueueName>,
 }
 
-/// Adds a queue that is not there yet.
-pub fn add_queue<H: Host>(host: &mut H, new: NewQueue) -> Result<DeclaredQueue, DeclareError> {
+/// Adds a queue; `None` when one of that name has come meanwhile.
+pub fn add_queue<H: Host>(
+    host: &mut H,
+    new: NewQueue,
+) -> Result<Option<DeclaredQueue>, DeclareError> {
     if host.vhost().table.n_queues() >= limit::QUEUES_PER_VHOST {
         let resource = Resource::Queue(new.name.to_string());
         return Err(DeclareError::TooMany { resource, max: limit::QUEUES_PER_VHOST });
@@ -331,11 +345,22 @@ pub fn add_queue<H: Host>(host: &mut H, new: NewQueue) -> Result<DeclaredQueue, 
         kind: new.kind,
         parked: None,
     };
-    host.change(|vhost| vhost.insert(record));
+    let is_new = host.change(|vhost| {
+        let is_new = vhost.queue(&record.name).is_none();
+        if is_new {
+            vhost.insert(record);
+        }
+        is_new
+    });
+    if !is_new {
+        // Another connection was faster; ours has no name and nobody knows it.
+        host.remove_queue(id);
+        return Ok(None);
+    }
     let after = if new.durable { host.define(&definition) } else { BatchId(0) };
     // The clock of x-expires starts now.
     with_queue(host, id, |queue, _, effects, now| queue.touch(now, effects));
-    Ok(DeclaredQueue { id, n_ready: 0, n_consumers: 0, after })
+    Ok(Some(DeclaredQueue { id, n_ready: 0, n_consumers: 0, after }))
 }
 
 /// The answer for a queue that is there; being asked for it postpones its expiry.

@@ -46,29 +46,33 @@ fn carry_out<P: Ports>(queue: QueueId, effect: Effect, ports: &mut P) {
 /// Carries out the effects that reach beyond their queue: a work list, because a dead letter may
 /// make another queue drop a message, and so on.
 ///
-/// At most [`limit::CASCADE`] are carried out; what is left stays for the next turn.
+/// After about [`limit::CASCADE`] of them, what they brought about is left for the next turn.
 pub fn settle_later<H: Host>(host: &mut H) {
-    for _ in 0..limit::CASCADE {
-        if host.later().is_empty() {
-            return;
+    let mut n_done = 0;
+    while n_done < limit::CASCADE && !host.later().is_empty() {
+        for (queue, effect) in std::mem::take(host.later()) {
+            n_done += 1;
+            settle_one(host, queue, &effect);
         }
-        let (queue, effect) = host.later().remove(0);
-        match effect {
-            Effect::DeadLetter(dead) => dead_letter::publish_dead(host, queue, &dead),
-            Effect::Park(dead) => parking::park(host, queue, &dead),
-            Effect::Delete(cause) => {
-                let why = match cause {
-                    DeleteCause::Unused => "its last consumer went",
-                    DeleteCause::Expired => "it was not used for as long as x-expires says",
-                };
-                delete::delete_unused(host, queue, why);
-            }
-            Effect::Erase { .. }
-            | Effect::Remember { .. }
-            | Effect::MayHaveDelivered { .. }
-            | Effect::Purge { .. }
-            | Effect::Wake { .. }
-            | Effect::Fetch(_) => {}
+    }
+}
+
+fn settle_one<H: Host>(host: &mut H, queue: QueueId, effect: &Effect) {
+    match effect {
+        Effect::DeadLetter(dead) => dead_letter::publish_dead(host, queue, dead),
+        Effect::Park(dead) => parking::park(host, queue, dead),
+        Effect::Delete(cause) => {
+            let why = match cause {
+                DeleteCause::Unused => "its last consumer went",
+                DeleteCause::Expired => "it was not used for as long as x-expires says",
+            };
+            delete::delete_unused(host, queue, why);
         }
+        Effect::Erase { .. }
+        | Effect::Remember { .. }
+        | Effect::MayHaveDelivered { .. }
+        | Effect::Purge { .. }
+        | Effect::Wake { .. }
+        | Effect::Fetch(_) => {}
     }
 }
