@@ -2,3 +2,6 @@
 //! says where each one lies; knows queues and sequence numbers, but not what a message is.
 
 pub mod disk;
+pub mod message;
+mod record;
+mod varint;

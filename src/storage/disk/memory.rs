@@ -18,12 +18,7 @@ pub(crate) struct MemoryDisk {
 impl MemoryDisk {
     /// Changes the bytes of a file in place.
     pub(crate) fn edit(&self, file: FileName, change: impl FnOnce(&mut Vec<u8>)) {
-        change(
-            self.files
-                .borrow_mut()
-                .get_mut(&file)
-                .expect("the file exists"),
-        );
+        change(self.files.borrow_mut().get_mut(&file).expect("the file exists"));
     }
 
     pub(crate) fn bytes(&self, file: FileName) -> Vec<u8> {
@@ -45,17 +40,13 @@ impl Disk for MemoryDisk {
 
     fn list(&self) -> io::Result<Vec<Found>> {
         let files = self.files.borrow();
-        let found = files.iter().map(|(file, bytes)| Found {
-            file: *file,
-            bytes: bytes.len() as u64,
-        });
+        let found =
+            files.iter().map(|(file, bytes)| Found { file: *file, bytes: bytes.len() as u64 });
         Ok(found.collect())
     }
 
     fn create(&self, file: FileName, bytes: u64) -> io::Result<()> {
-        self.files
-            .borrow_mut()
-            .insert(file, vec![0; bytes as usize]);
+        self.files.borrow_mut().insert(file, vec![0; bytes as usize]);
         Ok(())
     }
 

@@ -17,16 +17,8 @@ fn a_file_name_is_its_path_and_back() {
 
 #[test]
 fn other_paths_are_no_files_of_a_store() {
-    let paths = [
-        "",
-        "log",
-        "log/1.log",
-        "log/00000042.bak",
-        "ckpt-",
-        "ckpt-ab",
-        "idx/x.idx",
-        "a/b",
-    ];
+    let paths =
+        ["", "log", "log/1.log", "log/00000042.bak", "ckpt-", "ckpt-ab", "idx/x.idx", "a/b"];
     for path in paths {
         assert_eq!(FileName::parse(path), None, "{path}");
     }
