@@ -1,6 +1,7 @@
 //! Floor 1: the log that is also the store. Keeps records of opaque messages through crashes and
 //! says where each one lies; knows queues and sequence numbers, but not what a message is.
 
+pub mod batch;
 pub mod disk;
 pub mod message;
 mod record;
