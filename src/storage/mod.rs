@@ -2,7 +2,9 @@
 //! says where each one lies; knows queues and sequence numbers, but not what a message is.
 
 pub mod batch;
+mod chunk;
 pub mod disk;
+mod entry;
 pub mod message;
 mod record;
 mod varint;
