@@ -1,0 +1,220 @@
+//! Where every live message of every queue lies: what the records of the log add up to.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::VecDeque;
+
+use foldhash::fast::FixedState;
+
+use crate::amqp::id::QueueId;
+use crate::amqp::id::Seq;
+use crate::storage::disk::Disk;
+use crate::storage::entry::Entry;
+use crate::storage::error::StorageError;
+use crate::storage::index::queue::Around;
+use crate::storage::index::queue::Keeps;
+use crate::storage::index::queue::QueueIndex;
+use crate::storage::index::sealed::Sealed;
+use crate::storage::record::Frame;
+use crate::storage::record::Message;
+use crate::storage::record::Record;
+use crate::storage::segment::Segments;
+
+/// The state of the store: a fold of [`Index::apply`] over the log.
+#[derive(Debug)]
+pub(crate) struct Index {
+    queues: HashMap<QueueId, QueueIndex, FixedState>,
+    /// Everything durable that is no message.
+    pub(crate) defined: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    pub(crate) segments: Segments,
+    pub(crate) memory: Memory,
+    /// Chunks of purged and dropped queues whose segments are still to be released.
+    pub(crate) garbage: VecDeque<Sealed>,
+    /// Relocations of the batch being applied, carried out together at its end.
+    relocations: Vec<(QueueId, u64, Entry)>,
+}
+
+/// How much memory chunks take, and how they are cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// Entries of a sealed chunk.
+    pub(crate) chunk_entries: usize,
+    /// Bytes of chunks in memory.
+    pub(crate) resident: usize,
+}
+
+impl Memory {
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        self.resident += bytes;
+    }
+
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        self.resident -= bytes;
+    }
+}
+
+impl Index {
+    pub(crate) fn new(chunk_entries: usize) -> Index {
+        Index {
+            queues: HashMap::default(),
+            defined: BTreeMap::new(),
+            segments: Segments::default(),
+            memory: Memory { chunk_entries, resident: 0 },
+            garbage: VecDeque::new(),
+            relocations: Vec::new(),
+        }
+    }
+
+    /// Takes in one record that lies at `offset` of `segment`.
+    ///
+    /// Serves live commits and recovery alike. After the last record of a batch, call
+    /// [`Index::finish_batch`].
+    pub(crate) fn apply(
+        &mut self,
+        disk: &dyn Disk,
+        (segment, offset): (u32, u32),
+        frame: &Frame<'_>,
+        record: &Record<'_>,
+    ) -> Result<(), StorageError> {
+        match *record {
+            Record::Message(message) => self.message(disk, (segment, offset), frame, &message)?,
+            Record::Ack { queue, seqs, .. } => {
+                for (first, last) in seqs {
+                    for seq in first.0..=last.0 {
+                        self.with(queue, disk, |queue, around| queue.remove(seq, around))?;
+                    }
+                }
+            }
+            Record::Returned { queue, seq, mark } | Record::Delayed { queue, seq, mark } => {
+                self.with(queue, disk, |queue, around| {
+                    if queue.get(seq.0, around)?.is_some() {
+                        queue.marks.insert(seq, mark.into());
+                    }
+                    Ok(())
+                })?;
+            }
+            Record::Watermark { queue, seq } => {
+                let queue = self.queues.entry(queue).or_default();
+                queue.watermark = queue.watermark.max(seq);
+            }
+            Record::Define { key, value } => {
+                self.defined.insert(key.into(), value.into());
+            }
+            Record::Undefine { key } => {
+                self.defined.remove(key);
+            }
+            Record::Purge { queue, below, except } => {
+                let keeps = Keeps::new(except);
+                let garbage =
+                    self.with(queue, disk, |queue, around| queue.purge(below.0, &keeps, around))?;
+                self.garbage.extend(garbage.unwrap_or_default());
+            }
+            Record::DropQueue { queue } => self.drop_queue(queue),
+            Record::Next { .. } | Record::Seal | Record::Skipped => {}
+        }
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        disk: &dyn Disk,
+        (segment, offset): (u32, u32),
+        frame: &Frame<'_>,
+        message: &Message<'_>,
+    ) -> Result<(), StorageError> {
+        if let Some((queue, seq, _)) = message.from {
+            self.with(queue, disk, |queue, around| queue.remove(seq.0, around))?;
+        }
+        for target in message.targets {
+            let (header, body) = (frame.header_bytes, frame.body_bytes);
+            let entry = Entry::new(segment, offset, header, body, target.priority);
+            if message.relocated {
+                self.relocations.push((target.queue, target.seq.0, entry));
+                continue;
+            }
+            let queue = self.queues.entry(target.queue).or_default();
+            let (segments, memory) = (&mut self.segments, &mut self.memory);
+            let mut around = Around { disk, segments, memory };
+            queue.insert(target.seq.0, (entry, target.expires_at), &mut around)?;
+        }
+        Ok(())
+    }
+
+    /// Carries out what the records of a batch left to its end.
+    pub(crate) fn finish_batch(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+        if self.relocations.is_empty() {
+            return Ok(());
+        }
+        let mut moves = std::mem::take(&mut self.relocations);
+        moves.sort_unstable_by_key(|(queue, seq, _)| (*queue, *seq));
+        for run in moves.chunk_by(|a, b| a.0 == b.0) {
+            let places: Vec<(u64, Entry)> = run.iter().map(|(_, seq, to)| (*seq, *to)).collect();
+            self.with(run[0].0, disk, |queue, around| queue.relocate(&places, around))?;
+        }
+        Ok(())
+    }
+
+    fn drop_queue(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.remove(&id) else { return };
+        for (_, (entry, _)) in queue.tail.live_from(0) {
+            self.segments.release(entry);
+        }
+        self.garbage.extend(queue.chunks);
+    }
+
+    /// Releases the segments of up to `n` chunks of purged or dropped queues.
+    pub(crate) fn collect(&mut self, disk: &dyn Disk, n: usize) -> Result<(), StorageError> {
+        for mut chunk in self.garbage.drain(..n.min(self.garbage.len())) {
+            self.memory.grow(chunk.load(disk)?);
+            chunk.live_from(0).for_each(|(_, (entry, _))| self.segments.release(entry));
+            self.memory.shrink(chunk.resident_bytes());
+        }
+        Ok(())
+    }
+
+    /// Runs `then` on a queue, if there is one of that number.
+    pub(crate) fn with<T>(
+        &mut self,
+        queue: QueueId,
+        disk: &dyn Disk,
+        then: impl FnOnce(&mut QueueIndex, &mut Around<'_>) -> Result<T, StorageError>,
+    ) -> Result<Option<T>, StorageError> {
+        let Some(queue) = self.queues.get_mut(&queue) else { return Ok(None) };
+        let (segments, memory) = (&mut self.segments, &mut self.memory);
+        then(queue, &mut Around { disk, segments, memory }).map(Some)
+    }
+
+    pub(crate) fn queue(&self, queue: QueueId) -> Option<&QueueIndex> {
+        self.queues.get(&queue)
+    }
+
+    pub(crate) fn put_queue(&mut self, id: QueueId, queue: QueueIndex) {
+        self.memory.grow(queue.chunks.iter().map(Sealed::resident_bytes).sum());
+        self.queues.insert(id, queue);
+    }
+
+    /// The numbers of all queues, rising.
+    pub(crate) fn queue_ids(&self) -> Vec<QueueId> {
+        let mut ids: Vec<QueueId> = self.queues.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Leaves `reserve` numbers of every queue unused, so that none is given out twice even if
+    /// messages that were never confirmed are lost.
+    pub(crate) fn skip_numbers(&mut self, reserve: u64) {
+        for queue in self.queues.values_mut() {
+            queue.next_seq += reserve;
+        }
+    }
+
+    pub(crate) fn mark(&self, queue: QueueId, seq: Seq) -> Option<&[u8]> {
+        self.queues.get(&queue)?.marks.get(&seq).map(|mark| &**mark)
+    }
+}
+
+pub(crate) mod queue;
+pub(crate) mod sealed;
+pub(crate) mod tail;
+#[cfg(test)]
+mod tests;
