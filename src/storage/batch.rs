@@ -182,6 +182,11 @@ impl Batch {
         self.bytes.resize(self.bytes.len().max(HEADER_BYTES), 0);
     }
 
+    /// Bytes that [`Batch::stamp`] will return, once closed.
+    pub(crate) fn padded_bytes(&self) -> u64 {
+        self.bytes.len().next_multiple_of(BLOCK_BYTES) as u64
+    }
+
     /// Writes the header; returns the padded bytes to be written.
     pub(crate) fn stamp(&mut self, place: Place) -> &[u8] {
         let header = Header {

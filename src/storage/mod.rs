@@ -2,12 +2,16 @@
 //! says where each one lies; knows queues and sequence numbers, but not what a message is.
 
 pub mod batch;
+pub mod checkpoint;
 mod chunk;
+pub mod config;
 pub mod disk;
 mod entry;
 pub mod error;
 mod index;
+mod journal;
 pub mod message;
 mod record;
 mod segment;
+mod store_file;
 mod varint;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::amqp::time::Timestamp;
+use crate::storage::chunk;
 use crate::storage::chunk::Timed;
 use crate::storage::entry::Entry;
 
@@ -107,6 +108,15 @@ impl Tail {
         }
         self.trim();
         (first, taken)
+    }
+
+    /// All entries as a chunk.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut entries = vec![(Entry::GONE, None); self.len()];
+        for (seq, timed) in self.live_from(self.first) {
+            entries[usize::try_from(seq - self.first).expect("below the length")] = timed;
+        }
+        chunk::encode(&entries)
     }
 
     /// Live entries from `seq` on.
