@@ -188,14 +188,14 @@ impl Batch {
     }
 
     /// Writes the header; returns the padded bytes to be written.
-    pub(crate) fn stamp(&mut self, place: Place) -> &[u8] {
+    pub(crate) fn stamp(&mut self, place: Place, salt: u32) -> &[u8] {
         let header = Header {
             place,
             bytes: self.bytes.len() as u64,
             n_records: self.n_records,
             chain: self.chain,
         };
-        header.write(&mut self.bytes);
+        header.write(&mut self.bytes, salt);
         self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK_BYTES), 0);
         &self.bytes
     }

@@ -40,6 +40,7 @@ pub(crate) struct Journal {
     /// Size of the segment in use.
     current_bytes: u64,
     segment_bytes: u64,
+    salt: u32,
     /// The id that the next batch takes.
     next_id: BatchId,
     synced: BatchId,
@@ -64,13 +65,15 @@ impl Journal {
         segments: &mut Segments,
         mut spares: VecDeque<Spare>,
         last: Position,
-        (first_id, next_number, segment_bytes): (BatchId, u32, u64),
+        (first_id, next_number): (BatchId, u32),
+        (segment_bytes, salt): (u64, u32),
     ) -> Result<Journal, StorageError> {
         let fresh = spares.pop_front();
         let mut journal = Journal {
             position: last,
             current_bytes: 0,
             segment_bytes,
+            salt,
             next_id: first_id,
             synced: last.last,
             sealed: true,
@@ -163,7 +166,7 @@ impl Journal {
         let id = self.next_id;
         let synced = self.synced;
         let place = Place { segment, id, previous: last, previous_segment: last_segment, synced };
-        let bytes = batch.stamp(place);
+        let bytes = batch.stamp(place, self.salt);
         let file = FileName::Segment(segment);
         disk.write_at(file, offset, bytes).map_err(StorageError::at("write", file))?;
         let end = offset + bytes.len() as u64;

@@ -12,6 +12,7 @@ mod index;
 mod journal;
 pub mod message;
 mod record;
+mod scan;
 mod segment;
 mod store_file;
 mod varint;

@@ -28,6 +28,11 @@ impl StoreFile {
         StoreFile { identity, major: MAJOR, minor: MINOR }
     }
 
+    /// What the checksums of batch headers start from.
+    pub(crate) fn salt(&self) -> u32 {
+        crc32c::crc32c(&self.identity)
+    }
+
     pub(crate) fn encode(&self) -> [u8; BYTES] {
         let mut out = [0; BYTES];
         out[..4].copy_from_slice(&MAGIC);

@@ -35,7 +35,10 @@ pub(crate) struct Header {
 
 impl Header {
     /// Writes the header to the first bytes of `out`.
-    pub(crate) fn write(&self, out: &mut [u8]) {
+    ///
+    /// Its checksum starts from `salt`, which clients do not know: no message can hold what looks
+    /// like a batch of this store.
+    pub(crate) fn write(&self, out: &mut [u8], salt: u32) {
         let place = &self.place;
         out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
         out[8..12].copy_from_slice(&place.segment.to_le_bytes());
@@ -47,14 +50,15 @@ impl Header {
         out[48..52].copy_from_slice(&self.n_records.to_le_bytes());
         out[52..56].copy_from_slice(&self.chain.to_le_bytes());
         out[56..64].fill(0);
-        let crc = crc32c::crc32c(&out[8..HEADER_BYTES]);
+        let crc = crc32c::crc32c_append(salt, &out[8..HEADER_BYTES]);
         out[4..8].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// The header at the front of `bytes`; `None` when there is none with the right checksum.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<Header> {
+    pub(crate) fn parse(bytes: &[u8], salt: u32) -> Option<Header> {
         let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
-        if u32_at(bytes, 0) != MAGIC || u32_at(bytes, 4) != crc32c::crc32c(&bytes[8..]) {
+        let crc = crc32c::crc32c_append(salt, &bytes[8..]);
+        if u32_at(bytes, 0) != MAGIC || u32_at(bytes, 4) != crc {
             return None;
         }
         let header = Header {

@@ -17,6 +17,8 @@ const PLACE: Place = Place {
     synced: BatchId(75),
 };
 
+const SALT: u32 = 0x1234_5678;
+
 fn store(batch: &mut Batch, seq: u64, body: &[u8]) {
     let target = Target { queue: QueueId(1), seq: Seq(seq), priority: 0, expires_at: None };
     batch.message(&NewMessage {
@@ -30,17 +32,17 @@ fn store(batch: &mut Batch, seq: u64, body: &[u8]) {
 
 fn stamped(batch: &mut Batch) -> Vec<u8> {
     batch.close();
-    batch.stamp(PLACE).to_vec()
+    batch.stamp(PLACE, SALT).to_vec()
 }
 
 fn records(bytes: &[u8]) -> Vec<Record<'_>> {
-    let header = Header::parse(bytes).unwrap();
+    let header = Header::parse(bytes, SALT).unwrap();
     let records = Records::new(&bytes[..header.bytes as usize]);
     records.map(|(_, frame)| frame.record().unwrap()).collect()
 }
 
 fn verdict(bytes: &[u8]) -> Option<Verdict> {
-    Header::parse(bytes).map(|header| check(&header, bytes))
+    Header::parse(bytes, SALT).map(|header| check(&header, bytes))
 }
 
 #[test]
@@ -51,7 +53,7 @@ fn a_batch_comes_back_padded_to_blocks() {
     batch.define(b"key", b"value");
     let bytes = stamped(&mut batch);
     assert_eq!(bytes.len(), 2 * BLOCK_BYTES);
-    let header = Header::parse(&bytes).unwrap();
+    let header = Header::parse(&bytes, SALT).unwrap();
     assert_eq!((header.place, header.n_records), (PLACE, 2));
     assert_eq!(check(&header, &bytes), Verdict::Whole);
     assert_eq!(records(&bytes)[1], Record::Define { key: b"key", value: b"value" });
@@ -122,7 +124,7 @@ proptest! {
         store(&mut batch, 2, &[8; 300]);
         batch.ack(QueueId(1), Seq(1), Cause(0));
         let mut bytes = stamped(&mut batch);
-        let header = Header::parse(&bytes).unwrap();
+        let header = Header::parse(&bytes, SALT).unwrap();
         let offsets: Vec<usize> =
             Records::new(&bytes[..header.bytes as usize]).map(|(at, _)| at).collect();
         let at = bit / 8;
@@ -145,8 +147,8 @@ proptest! {
     fn any_bytes_are_checked_without_harm(mut bytes: Vec<u8>, n_bytes: u16) {
         let header = Header { place: PLACE, bytes: u64::from(n_bytes), n_records: 1, chain: 0 };
         bytes.resize(bytes.len().max(HEADER_BYTES), 0);
-        header.write(&mut bytes);
-        if let Some(header) = Header::parse(&bytes) {
+        header.write(&mut bytes, SALT);
+        if let Some(header) = Header::parse(&bytes, SALT) {
             prop_assert_eq!(check(&header, &bytes), Verdict::Broken);
         }
     }
