@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::storage::disk::FileName;
+use crate::storage::report::Loss;
 
 /// A step of the disk that failed, or a directory that cannot be opened as it is.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum StorageError {
     Poisoned,
     #[error("`{file}` is damaged: {what}")]
     Damaged { file: FileName, what: String },
+    /// Something that was confirmed cannot be read: a person decides whether to go on without.
+    #[error("{} {}", losses.len(), if losses.len() == 1 { "damaged range" } else { "damaged ranges" })]
+    Losses { losses: Vec<Loss> },
     #[error("the data directory has format {major}, this version reads {ours}")]
     Format { major: u16, ours: u16 },
 }

@@ -8,7 +8,10 @@ use foldhash::fast::FixedState;
 
 use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
+use crate::storage::batch::parse::Records;
+use crate::storage::checkpoint::Placed;
 use crate::storage::disk::Disk;
+use crate::storage::disk::FileName;
 use crate::storage::entry::Entry;
 use crate::storage::error::StorageError;
 use crate::storage::index::queue::Around;
@@ -35,12 +38,14 @@ pub(crate) struct Index {
 }
 
 /// How much memory chunks take, and how they are cut.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     /// Entries of a sealed chunk.
     pub(crate) chunk_entries: usize,
     /// Bytes of chunks in memory.
     pub(crate) resident: usize,
+    /// Chunks that are in memory although the disk has them, the one to leave first in front.
+    loaded: VecDeque<(QueueId, u64)>,
 }
 
 impl Memory {
@@ -51,6 +56,11 @@ impl Memory {
     pub(crate) fn shrink(&mut self, bytes: usize) {
         self.resident -= bytes;
     }
+
+    /// The chunk of `queue` that starts with `first` is in memory and on disk.
+    pub(crate) fn note_loaded(&mut self, queue: QueueId, first: u64) {
+        self.loaded.push_back((queue, first));
+    }
 }
 
 impl Index {
@@ -59,17 +69,47 @@ impl Index {
             queues: HashMap::default(),
             defined: BTreeMap::new(),
             segments: Segments::default(),
-            memory: Memory { chunk_entries, resident: 0 },
+            memory: Memory { chunk_entries, resident: 0, loaded: VecDeque::new() },
             garbage: VecDeque::new(),
             relocations: Vec::new(),
         }
     }
 
-    /// Takes in one record that lies at `offset` of `segment`.
+    /// Takes in a batch that lies at `offset` of `segment`, but for the records at the places
+    /// `left_out`. Says in which segment the log goes on, when the batch does.
     ///
-    /// Serves live commits and recovery alike. After the last record of a batch, call
-    /// [`Index::finish_batch`].
-    pub(crate) fn apply(
+    /// Serves live commits and recovery alike. `bytes` is the batch without its padding, and whole.
+    pub(crate) fn apply_batch(
+        &mut self,
+        disk: &dyn Disk,
+        (segment, offset): (u32, u32),
+        bytes: &[u8],
+        left_out: &[usize],
+    ) -> Result<Option<u32>, StorageError> {
+        let mut next = None;
+        for (at, frame) in Records::new(bytes) {
+            if left_out.contains(&at) {
+                continue;
+            }
+            let record = frame.record().map_err(|_| StorageError::Damaged {
+                file: FileName::Segment(segment),
+                what: format!(
+                    "record at byte {} is of a later format",
+                    u64::from(offset) + at as u64
+                ),
+            })?;
+            if let Record::Next { segment } = record {
+                next = Some(segment);
+            }
+            let at = u32::try_from(at).expect("batches are shorter than 4 GiB");
+            self.apply(disk, (segment, offset + at), &frame, &record)?;
+        }
+        self.finish_batch(disk)?;
+        Ok(next)
+    }
+
+    /// Takes in one record. After the last one of a batch, call [`Index::finish_batch`].
+    fn apply(
         &mut self,
         disk: &dyn Disk,
         (segment, offset): (u32, u32),
@@ -134,14 +174,14 @@ impl Index {
             }
             let queue = self.queues.entry(target.queue).or_default();
             let (segments, memory) = (&mut self.segments, &mut self.memory);
-            let mut around = Around { disk, segments, memory };
+            let mut around = Around { id: target.queue, disk, segments, memory };
             queue.insert(target.seq.0, (entry, target.expires_at), &mut around)?;
         }
         Ok(())
     }
 
     /// Carries out what the records of a batch left to its end.
-    pub(crate) fn finish_batch(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+    fn finish_batch(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
         if self.relocations.is_empty() {
             return Ok(());
         }
@@ -172,6 +212,28 @@ impl Index {
         Ok(())
     }
 
+    /// Leaves chunks to the disk until those in memory take no more than `budget` bytes, as far as
+    /// the disk has them.
+    pub(crate) fn trim(&mut self, budget: usize) {
+        while self.memory.resident > budget {
+            let Some((id, first)) = self.memory.loaded.pop_front() else { return };
+            if let Some(queue) = self.queues.get_mut(&id) {
+                self.memory.resident -= queue.spill(first);
+            }
+        }
+    }
+
+    /// Notes that a checkpoint wrote these chunks, where they are unchanged.
+    pub(crate) fn set_places(&mut self, placed: &[Placed]) {
+        for placed in placed {
+            if let Some(queue) = self.queues.get_mut(&placed.queue)
+                && queue.set_place(placed)
+            {
+                self.memory.note_loaded(placed.queue, placed.first);
+            }
+        }
+    }
+
     /// Runs `then` on a queue, if there is one of that number.
     pub(crate) fn with<T>(
         &mut self,
@@ -179,9 +241,10 @@ impl Index {
         disk: &dyn Disk,
         then: impl FnOnce(&mut QueueIndex, &mut Around<'_>) -> Result<T, StorageError>,
     ) -> Result<Option<T>, StorageError> {
-        let Some(queue) = self.queues.get_mut(&queue) else { return Ok(None) };
+        let id = queue;
+        let Some(queue) = self.queues.get_mut(&id) else { return Ok(None) };
         let (segments, memory) = (&mut self.segments, &mut self.memory);
-        then(queue, &mut Around { disk, segments, memory }).map(Some)
+        then(queue, &mut Around { id, disk, segments, memory }).map(Some)
     }
 
     pub(crate) fn queue(&self, queue: QueueId) -> Option<&QueueIndex> {
@@ -198,6 +261,39 @@ impl Index {
         let mut ids: Vec<QueueId> = self.queues.keys().copied().collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Never gives `seq` of `queue` to another message.
+    pub(crate) fn use_number(&mut self, queue: QueueId, seq: Seq) {
+        let queue = self.queues.entry(queue).or_default();
+        queue.next_seq = queue.next_seq.max(seq.0 + 1);
+    }
+
+    /// Forgets all messages that lie in `segment`, which is gone; gives their queues and numbers.
+    pub(crate) fn forget_segment(
+        &mut self,
+        disk: &dyn Disk,
+        segment: u32,
+    ) -> Result<Vec<(QueueId, Seq)>, StorageError> {
+        let mut lost = Vec::new();
+        for id in self.queue_ids() {
+            let mut from = Some(0);
+            while let Some(seq) = from {
+                let step = self.with(id, disk, |queue, around| {
+                    let (run, next) = queue.live_run(seq, around)?;
+                    let here = run.filter(|(_, (entry, _))| entry.segment == segment);
+                    let seqs: Vec<u64> = here.map(|(seq, _)| seq).collect();
+                    for seq in &seqs {
+                        queue.remove(*seq, around)?;
+                    }
+                    Ok((seqs, next))
+                })?;
+                let (seqs, next) = step.unwrap_or_default();
+                lost.extend(seqs.into_iter().map(|seq| (id, Seq(seq))));
+                from = next;
+            }
+        }
+        Ok(lost)
     }
 
     /// Leaves `reserve` numbers of every queue unused, so that none is given out twice even if

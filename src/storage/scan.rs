@@ -67,22 +67,26 @@ impl<'a> Scan<'a> {
 
     /// The batch at `offset`; `None` when no header of this segment's present use is there.
     pub(crate) fn batch(&mut self, offset: u64) -> Option<Found<'_>> {
-        let segment = self.segment;
-        let salt = self.salt;
-        let header = Header::parse(self.at(offset, BLOCK_BYTES), salt)?;
-        if header.place.segment != segment || header.bytes > self.bytes.saturating_sub(offset) {
+        let header = self.header(offset)?;
+        if header.bytes > self.bytes.saturating_sub(offset) {
             return None;
         }
         let bytes = self.at(offset, usize::try_from(header.bytes).ok()?);
         Some(Found { header, verdict: check(&header, bytes), bytes })
     }
 
+    /// The header at `offset`, if it is of this segment's present use.
+    pub(crate) fn header(&mut self, offset: u64) -> Option<Header> {
+        let (segment, salt) = (self.segment, self.salt);
+        let header = Header::parse(self.at(offset, BLOCK_BYTES), salt)?;
+        (header.place.segment == segment).then_some(header)
+    }
+
     /// The next header of this segment's present use from `offset` on, and where it is.
     pub(crate) fn next_header(&mut self, mut offset: u64) -> Option<(u64, Header)> {
+        offset = offset.next_multiple_of(BLOCK);
         while offset < self.bytes {
-            let (segment, salt) = (self.segment, self.salt);
-            let header = Header::parse(self.at(offset, BLOCK_BYTES), salt);
-            if let Some(header) = header.filter(|header| header.place.segment == segment) {
+            if let Some(header) = self.header(offset) {
                 return Some((offset, header));
             }
             offset += BLOCK;

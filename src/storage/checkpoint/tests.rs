@@ -5,7 +5,6 @@ use crate::amqp::time::Timestamp;
 use crate::storage::chunk::Timed;
 use crate::storage::disk::memory::MemoryDisk;
 use crate::storage::entry::Entry;
-use crate::storage::record::Frame;
 use crate::storage::record::encode as record;
 use crate::storage::segment::Segment;
 
@@ -16,10 +15,9 @@ fn sample(disk: &MemoryDisk) -> Index {
     let mut index = Index::new(8);
     index.segments.insert(3, Segment { bytes: 1 << 20, ..Segment::default() });
     let mut apply = |write: &dyn Fn(&mut Vec<u8>) -> u32| {
-        let mut bytes = Vec::new();
+        let mut bytes = vec![0; 64];
         write(&mut bytes);
-        let frame = Frame::parse(&bytes).unwrap();
-        index.apply(disk, (3, 4096), &frame, &frame.record().unwrap()).unwrap();
+        index.apply_batch(disk, (3, 4096), &bytes, &[]).unwrap();
     };
     apply(&|out| record::watermark(out, QueueId(1), Seq(4000)));
     apply(&|out| record::watermark(out, QueueId(9), Seq(3)));
@@ -35,10 +33,9 @@ fn sample(disk: &MemoryDisk) -> Index {
                 .unwrap();
         }
     }
-    let mut bytes = Vec::new();
+    let mut bytes = vec![0; 64];
     record::returned(&mut bytes, QueueId(9), Seq(50), b"mark");
-    let frame = Frame::parse(&bytes).unwrap();
-    index.apply(disk, (3, 4096), &frame, &frame.record().unwrap()).unwrap();
+    index.apply_batch(disk, (3, 4096), &bytes, &[]).unwrap();
     index
 }
 

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
+use crate::storage::checkpoint::Placed;
 use crate::storage::chunk::Timed;
 use crate::storage::disk::Disk;
 use crate::storage::entry::Entry;
@@ -33,6 +36,8 @@ pub(crate) struct QueueIndex {
 
 /// Everything an operation on a queue's index may need besides the queue.
 pub(crate) struct Around<'a> {
+    /// The queue.
+    pub(crate) id: QueueId,
     pub(crate) disk: &'a dyn Disk,
     pub(crate) segments: &'a mut Segments,
     pub(crate) memory: &'a mut Memory,
@@ -129,8 +134,30 @@ impl QueueIndex {
         around: &mut Around<'_>,
     ) -> Result<&mut Sealed, StorageError> {
         let chunk = &mut self.chunks[place];
-        around.memory.grow(chunk.load(around.disk)?);
+        let n_bytes = chunk.load(around.disk)?;
+        if n_bytes > 0 {
+            around.memory.grow(n_bytes);
+            around.memory.note_loaded(around.id, chunk.first);
+        }
         Ok(chunk)
+    }
+
+    /// Leaves the chunk that starts with `first` to the disk; returns the bytes it gave up.
+    pub(crate) fn spill(&mut self, first: u64) -> usize {
+        let place = self.chunk_of(first);
+        let chunk = place.and_then(|place| self.chunks.get_mut(place));
+        chunk.filter(|chunk| chunk.first == first).map_or(0, Sealed::spill)
+    }
+
+    /// Notes where a chunk was written, unless it changed or went meanwhile.
+    pub(crate) fn set_place(&mut self, placed: &Placed) -> bool {
+        let place = self.chunk_of(placed.first);
+        let Some(chunk) = place.and_then(|place| self.chunks.get_mut(place)) else { return false };
+        let same = chunk.bytes().is_some_and(|bytes| Arc::ptr_eq(bytes, &placed.bytes));
+        if same {
+            chunk.place = Some(placed.place);
+        }
+        same
     }
 
     /// The live entry of `seq`.

@@ -96,7 +96,7 @@ impl Pair {
 
     fn insert(&mut self, seq: u64, timed: Timed) {
         let (segments, memory) = (&mut self.index.segments, &mut self.index.memory);
-        let mut around = Around { disk: &self.disk, segments, memory };
+        let mut around = Around { id: QUEUE, disk: &self.disk, segments, memory };
         let queue = self.index.queues.entry(QUEUE).or_default();
         queue.insert(seq, timed, &mut around).unwrap();
         self.model.entry(seq).or_insert(timed);
