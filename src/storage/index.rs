@@ -1,6 +1,7 @@
 //! Where every live message of every queue lies: what the records of the log add up to.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 
@@ -234,6 +235,25 @@ impl Index {
         }
     }
 
+    /// Releases the segments of purged chunks that are in memory only.
+    pub(crate) fn collect_unplaced(&mut self) {
+        let (segments, memory) = (&mut self.segments, &mut self.memory);
+        self.garbage.retain(|chunk| {
+            if chunk.place.is_none() {
+                chunk.live_from(0).for_each(|(_, (entry, _))| segments.release(entry));
+                memory.shrink(chunk.resident_bytes());
+            }
+            chunk.place.is_some()
+        });
+    }
+
+    /// The files that chunks of this state lie in.
+    pub(crate) fn index_files(&self) -> BTreeSet<u32> {
+        let queues = self.queues.values().flat_map(|queue| &queue.chunks);
+        let places = queues.chain(&self.garbage).filter_map(|chunk| chunk.place);
+        places.map(|place| place.file).collect()
+    }
+
     /// Runs `then` on a queue, if there is one of that number.
     pub(crate) fn with<T>(
         &mut self,
@@ -302,10 +322,6 @@ impl Index {
         for queue in self.queues.values_mut() {
             queue.next_seq += reserve;
         }
-    }
-
-    pub(crate) fn mark(&self, queue: QueueId, seq: Seq) -> Option<&[u8]> {
-        self.queues.get(&queue)?.marks.get(&seq).map(|mark| &**mark)
     }
 }
 

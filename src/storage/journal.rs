@@ -102,6 +102,11 @@ impl Journal {
         &self.spares
     }
 
+    /// The newest batch that is certainly on the disk.
+    pub(crate) fn synced(&self) -> BatchId {
+        self.synced
+    }
+
     pub(crate) fn is_synced(&self) -> bool {
         self.synced == self.position.last
     }

@@ -83,11 +83,9 @@ impl Replay<'_> {
             if let Some(linked) = self.linked() {
                 self.position = linked;
             } else if !self.was_promised(&mut scan) {
-                self.report.torn = Some(TornTail {
-                    segment,
-                    offset: self.position.offset,
-                    after: self.position.last,
-                });
+                let (offset, after) = (self.position.offset, self.position.last);
+                let torn = any_header(&mut scan, offset, |header| header.place.id > after);
+                self.report.torn = torn.then_some(TornTail { segment, offset, after });
                 return Ok(Turn::End);
             } else if let Some((header, damaged)) = damaged {
                 self.quarantine(&mut scan, &damaged);
