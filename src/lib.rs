@@ -15,3 +15,4 @@ pub mod codec;
 pub mod queue;
 pub mod routing;
 pub mod session;
+pub mod storage;
