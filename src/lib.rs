@@ -11,8 +11,10 @@
 pub mod access;
 pub mod amqp;
 pub mod broker;
+pub mod cli;
 pub mod codec;
 pub mod queue;
 pub mod routing;
+pub mod server;
 pub mod session;
 pub mod storage;

@@ -105,7 +105,7 @@ pub struct Tuned {
 pub enum Next {
     /// Feed the next frame.
     Go,
-    /// Feed no frame until [`Connection::resume`] says so: [`Connection::waiting_for`] tells what for.
+    /// Feed no frame until [`Connection::resume`] says so.
     Wait,
     /// Send what is in the outbox, then close the socket.
     Hangup,

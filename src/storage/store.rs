@@ -117,6 +117,11 @@ impl<D: Disk> Store<D> {
         result
     }
 
+    /// The disk, for work that is run elsewhere.
+    pub fn disk(&self) -> Arc<D> {
+        self.disk.clone()
+    }
+
     /// Reads messages on any thread.
     pub fn reader(&self) -> Reader<D> {
         Reader::new(self.disk.clone())

@@ -1,0 +1,27 @@
+//! Floor 5: the command line. Arguments in, text and an exit code out; no rules of any kind.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the floor that reads files and the environment, and talks to people"
+)]
+
+mod args;
+mod exit;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::args::Args;
+use crate::cli::args::Command;
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let exit = match args.command {
+        Command::Serve(args) => serve::run(&args),
+    };
+    exit.into()
+}
