@@ -64,11 +64,15 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
         let (jobs, receiver) = mpsc::channel();
         let reader = store.reader();
         let reading = Arc::clone(node);
-        std::thread::Builder::new()
+        let reader = std::thread::Builder::new()
             .name("railpost-read".to_owned())
             .spawn(move || read_jobs(&reading, &reader, &receiver))?;
         let thread = StorageThread { node: Arc::clone(node), store, jobs, checkpoint: None };
-        std::thread::Builder::new().name("railpost-log".to_owned()).spawn(move || thread.run())
+        std::thread::Builder::new().name("railpost-log".to_owned()).spawn(move || {
+            thread.run();
+            // The data directory is free for another process only when nobody reads any more.
+            let _ = reader.join();
+        })
     }
 
     fn run(mut self) {
