@@ -9,4 +9,5 @@
 )]
 
 pub mod amqp;
+pub mod server;
 pub mod storage;

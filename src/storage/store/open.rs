@@ -26,6 +26,7 @@ use crate::storage::scan::Scan;
 use crate::storage::store::Store;
 use crate::storage::store::checkpoints::Checkpoints;
 use crate::storage::store::checkpoints::Kept;
+use crate::storage::store::compaction::Compaction;
 use crate::storage::store_file::StoreFile;
 
 /// Batch ids left out at every start, so that no id of a lost batch is given to another one.
@@ -41,9 +42,12 @@ impl<D: Disk> Store<D> {
     /// [`StorageError::Locked`] when another process has it; [`StorageError::Losses`] when
     /// something that was confirmed cannot be read and the configuration does not accept that.
     pub fn open(disk: Arc<D>, config: Config) -> Result<(Store<D>, Recovery), StorageError> {
-        disk.lock().map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => StorageError::Locked,
-            _ => StorageError::Disk { op: "lock", file: FileName::Store, source },
+        disk.lock().map_err(|source| {
+            if source.kind() == io::ErrorKind::WouldBlock {
+                StorageError::Locked
+            } else {
+                StorageError::Disk { op: "lock", file: FileName::Store, source }
+            }
         })?;
         let files = Files::list(&*disk)?;
         let store_file = store_file(&*disk, &files, &config)?;
@@ -81,7 +85,17 @@ impl<D: Disk> Store<D> {
             (&config, store_file.salt()),
         )?;
         let salt = store_file.salt();
-        let mut store = Store { disk, config, salt, index, journal, checkpoints, poisoned: false };
+        let mut store = Store {
+            disk,
+            config,
+            salt,
+            index,
+            journal,
+            checkpoints,
+            poisoned: false,
+            compaction: Compaction::default(),
+            space_is_low: false,
+        };
         // Nothing may be confirmed before there is a checkpoint that leads to where it will be.
         if let Some(work) = store.begin_checkpoint(Timestamp(0))? {
             work.run(&*store.disk)?;
