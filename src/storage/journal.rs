@@ -94,6 +94,10 @@ impl Journal {
         self.position
     }
 
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.position.offset > self.current_bytes / 2
+    }
+
     pub(crate) fn next_number(&self) -> u32 {
         self.next_number
     }
@@ -220,7 +224,14 @@ impl Journal {
         let number = self.next_number;
         self.next_number += 1;
         let file = FileName::Segment(number);
-        disk.create(file, bytes).map_err(StorageError::at("create", file))?;
+        let created = disk.create(file, bytes).map_err(StorageError::at("create", file));
+        if let Err(error) = created {
+            if error.is_full() {
+                // What could be reserved of it is of more use to others.
+                disk.remove(file).map_err(StorageError::at("remove", file))?;
+            }
+            return Err(error);
+        }
         disk.sync_folder(Folder::Log).map_err(StorageError::at("sync the folder of", file))?;
         Ok(Spare { number, bytes })
     }

@@ -78,6 +78,26 @@ impl Location {
         self.entry.body_bytes
     }
 
+    /// Bytes of the record, header and body.
+    fn record_bytes(&self, disk: &dyn Disk) -> Result<u64, StorageError> {
+        let header_bytes = self.entry.header_bytes();
+        if header_bytes < Entry::HEADER_BYTES_MAX {
+            return Ok(self.entry.record_bytes());
+        }
+        let prefix = read(disk, self.file(), self.start(), PREFIX_BYTES as u64)?;
+        let length = prefix.as_deref().and_then(|prefix| prefix.get(8..)?.first_chunk());
+        // A damaged length must not make us ask for more memory than any header takes.
+        let header_bytes = length.map_or(0, |length| u32::from_le_bytes(*length).min(1 << 30));
+        Ok(u64::from(header_bytes) + u64::from(self.entry.body_bytes))
+    }
+
+    /// The record as the disk has it; empty when it cannot be read.
+    pub(crate) fn record(&self, disk: &dyn Disk) -> Result<Bytes, StorageError> {
+        let n_bytes = self.record_bytes(disk)?;
+        Ok(read(disk, self.file(), self.start(), n_bytes)?.unwrap_or_default())
+    }
+
+    #[cfg(test)]
     pub(crate) fn entry(&self) -> Entry {
         self.entry
     }
@@ -130,6 +150,7 @@ impl<D: Disk> Reader<D> {
         Ok(all)
     }
 
+    /// Reads neighbours at once. When that fails, one by one, to see which of them it is.
     fn read_run(
         &self,
         run: &[Location],
@@ -137,14 +158,12 @@ impl<D: Disk> Reader<D> {
         all: &mut Vec<Stored>,
     ) -> Result<(), StorageError> {
         let (file, start) = (run[0].file(), run[0].start());
-        let end = if run[0].entry.header_bytes() == Entry::HEADER_BYTES_MAX {
-            start + self.long_record_bytes(file, start)?
-        } else {
-            end
+        let bytes = match run {
+            [one] => Some(one.record(&*self.disk)?),
+            _ => read(&*self.disk, file, start, end - start)?,
         };
-        let Some(bytes) = self.bytes(file, start, end)? else {
-            all.extend(run.iter().map(|_| self.missing(file)));
-            return Ok(());
+        let Some(bytes) = bytes else {
+            return run.iter().try_for_each(|one| self.read_run(&[*one], 0, all));
         };
         for location in run {
             let at = usize::try_from(location.start() - start).expect("in a run");
@@ -152,29 +171,6 @@ impl<D: Disk> Reader<D> {
             all.push(found.flatten().unwrap_or_else(|| self.missing(file)));
         }
         Ok(())
-    }
-
-    /// Bytes of a record whose header is longer than the index can say.
-    fn long_record_bytes(&self, file: FileName, start: u64) -> Result<u64, StorageError> {
-        let prefix = self.bytes(file, start, start + PREFIX_BYTES as u64)?;
-        let lengths =
-            prefix.as_deref().and_then(|prefix| prefix.get(8..16)?.as_chunks().0.as_array());
-        Ok(lengths.map_or(0, |[header, body]: &[[u8; 4]; 2]| {
-            u64::from(u32::from_le_bytes(*header)) + u64::from(u32::from_le_bytes(*body))
-        }))
-    }
-
-    /// `None` when the file is gone or the disk cannot read it any more.
-    fn bytes(&self, file: FileName, start: u64, end: u64) -> Result<Option<Bytes>, StorageError> {
-        let mut bytes = vec![0; usize::try_from(end - start).expect("records fit in memory")];
-        match self.disk.read_at(file, start, &mut bytes) {
-            Ok(n) => bytes.truncate(n),
-            Err(error) if error.kind() == io::ErrorKind::NotFound || is_lost(&error) => {
-                return Ok(None);
-            }
-            Err(source) => return Err(StorageError::Disk { op: "read", file, source }),
-        }
-        Ok(Some(bytes.into()))
     }
 
     /// What to call a message that is not where it should be.
@@ -194,13 +190,31 @@ impl<D: Disk> Reader<D> {
         for start in (location.start()..location.end()).step_by(4096) {
             // What can be read is kept, block by block.
             let end = location.end().min(start + 4096);
-            match self.bytes(location.file(), start, end) {
+            match read(&*self.disk, location.file(), start, end - start) {
                 Ok(Some(block)) => bytes.extend_from_slice(&block),
                 Ok(None) | Err(_) => bytes.resize(bytes.len() + 4096, 0),
             }
         }
         damaged::keep(&*self.disk, &bytes, &[(location.queue, location.seq)])
     }
+}
+
+/// Up to `n_bytes` from `start` on; `None` when the file is gone or the disk has lost them.
+fn read(
+    disk: &dyn Disk,
+    file: FileName,
+    start: u64,
+    n_bytes: u64,
+) -> Result<Option<Bytes>, StorageError> {
+    let mut bytes = vec![0; usize::try_from(n_bytes).expect("records fit in memory")];
+    match disk.read_at(file, start, &mut bytes) {
+        Ok(n) => bytes.truncate(n),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || is_lost(&error) => {
+            return Ok(None);
+        }
+        Err(source) => return Err(StorageError::Disk { op: "read", file, source }),
+    }
+    Ok(Some(bytes.into()))
 }
 
 fn is_lost(error: &io::Error) -> bool {

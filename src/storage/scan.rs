@@ -2,6 +2,7 @@
 
 use crate::storage::batch::BLOCK_BYTES;
 use crate::storage::batch::parse::Header;
+use crate::storage::batch::parse::Records;
 use crate::storage::batch::parse::Verdict;
 use crate::storage::batch::parse::check;
 use crate::storage::disk::Disk;
@@ -80,6 +81,16 @@ impl<'a> Scan<'a> {
         let (segment, salt) = (self.segment, self.salt);
         let header = Header::parse(self.at(offset, BLOCK_BYTES), salt)?;
         (header.place.segment == segment).then_some(header)
+    }
+
+    /// The header of the batch at `offset` and its records, whose bodies are not looked at.
+    pub(crate) fn records(&mut self, offset: u64) -> Option<(Header, Records<'_>)> {
+        let header = self.header(offset)?;
+        if header.bytes > self.bytes.saturating_sub(offset) {
+            return None;
+        }
+        let bytes = self.at(offset, usize::try_from(header.bytes).ok()?);
+        Some((header, Records::new(bytes)))
     }
 
     /// The next header of this segment's present use from `offset` on, and where it is.

@@ -15,6 +15,7 @@ use crate::storage::index::Index;
 use crate::storage::journal::Journal;
 use crate::storage::reader::Reader;
 use crate::storage::store::checkpoints::Checkpoints;
+use crate::storage::store::compaction::Compaction;
 
 /// Everything durable of one data directory.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Store<D> {
     checkpoints: Checkpoints,
     /// A write or sync failed: what the disk has is not known any more.
     poisoned: bool,
+    compaction: Compaction,
+    space_is_low: bool,
 }
 
 /// A batch that was written, and is still to be applied.
@@ -129,7 +132,9 @@ impl<D: Disk> Store<D> {
 }
 
 pub(crate) mod checkpoints;
+mod compaction;
 mod open;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 pub mod view;

@@ -1,8 +1,9 @@
 //! A disk in memory that never fails, for unit tests.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+
+use parking_lot::Mutex;
 
 use crate::storage::disk::Disk;
 use crate::storage::disk::FileName;
@@ -12,21 +13,21 @@ use crate::storage::disk::Found;
 /// Files as byte vectors; everything is durable at once.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryDisk {
-    files: RefCell<BTreeMap<FileName, Vec<u8>>>,
+    files: Mutex<BTreeMap<FileName, Vec<u8>>>,
 }
 
 impl MemoryDisk {
     /// Changes the bytes of a file in place.
     pub(crate) fn edit(&self, file: FileName, change: impl FnOnce(&mut Vec<u8>)) {
-        change(self.files.borrow_mut().get_mut(&file).expect("the file exists"));
+        change(self.files.lock().get_mut(&file).expect("the file exists"));
     }
 
     pub(crate) fn bytes(&self, file: FileName) -> Vec<u8> {
-        self.files.borrow()[&file].clone()
+        self.files.lock()[&file].clone()
     }
 
     fn with<T>(&self, file: FileName, then: impl FnOnce(&mut Vec<u8>) -> T) -> io::Result<T> {
-        match self.files.borrow_mut().get_mut(&file) {
+        match self.files.lock().get_mut(&file) {
             Some(bytes) => Ok(then(bytes)),
             None => Err(io::ErrorKind::NotFound.into()),
         }
@@ -39,14 +40,14 @@ impl Disk for MemoryDisk {
     }
 
     fn list(&self) -> io::Result<Vec<Found>> {
-        let files = self.files.borrow();
+        let files = self.files.lock();
         let found =
             files.iter().map(|(file, bytes)| Found { file: *file, bytes: bytes.len() as u64 });
         Ok(found.collect())
     }
 
     fn create(&self, file: FileName, bytes: u64) -> io::Result<()> {
-        self.files.borrow_mut().insert(file, vec![0; bytes as usize]);
+        self.files.lock().insert(file, vec![0; bytes as usize]);
         Ok(())
     }
 
@@ -74,14 +75,14 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&self, from: FileName, to: FileName) -> io::Result<()> {
-        let bytes = self.files.borrow_mut().remove(&from);
+        let bytes = self.files.lock().remove(&from);
         let bytes = bytes.ok_or(io::ErrorKind::NotFound)?;
-        self.files.borrow_mut().insert(to, bytes);
+        self.files.lock().insert(to, bytes);
         Ok(())
     }
 
     fn remove(&self, file: FileName) -> io::Result<()> {
-        match self.files.borrow_mut().remove(&file) {
+        match self.files.lock().remove(&file) {
             Some(_) => Ok(()),
             None => Err(io::ErrorKind::NotFound.into()),
         }

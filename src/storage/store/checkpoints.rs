@@ -62,8 +62,16 @@ impl<D: Disk> Store<D> {
     pub fn wants_checkpoint(&self, now: Timestamp) -> bool {
         let new_bytes = self.journal.written - self.checkpoints.written_before;
         let is_late = now >= self.checkpoints.taken_at + self.config.checkpoint_every;
+        // What is useless to the newest checkpoint becomes free by the next one only.
+        let frees = || {
+            self.checkpoints.newest.as_ref().is_some_and(|newest| {
+                let mut segments = newest.free_segments.iter();
+                segments.any(|number| self.index.segments.get(*number).is_some())
+            })
+        };
         self.checkpoints.pending.is_none()
-            && (new_bytes >= self.config.checkpoint_bytes || (new_bytes > 0 && is_late))
+            && (new_bytes >= self.config.checkpoint_bytes
+                || (is_late && (new_bytes > 0 || frees())))
     }
 
     /// Takes the state of now; the work returned writes it, on any thread, while commits go on.

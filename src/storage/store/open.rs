@@ -26,6 +26,7 @@ use crate::storage::scan::Scan;
 use crate::storage::store::Store;
 use crate::storage::store::checkpoints::Checkpoints;
 use crate::storage::store::checkpoints::Kept;
+use crate::storage::store::compaction::Compaction;
 use crate::storage::store_file::StoreFile;
 
 /// Batch ids left out at every start, so that no id of a lost batch is given to another one.
@@ -41,9 +42,12 @@ impl<D: Disk> Store<D> {
     /// [`StorageError::Locked`] when another process has it; [`StorageError::Losses`] when
     /// something that was confirmed cannot be read and the configuration does not accept that.
     pub fn open(disk: Arc<D>, config: Config) -> Result<(Store<D>, Recovery), StorageError> {
-        disk.lock().map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => StorageError::Locked,
-            _ => StorageError::Disk { op: "lock", file: FileName::Store, source },
+        disk.lock().map_err(|source| {
+            if source.kind() == io::ErrorKind::WouldBlock {
+                StorageError::Locked
+            } else {
+                StorageError::Disk { op: "lock", file: FileName::Store, source }
+            }
         })?;
         let files = Files::list(&*disk)?;
         let store_file = store_file(&*disk, &files, &config)?;
@@ -59,7 +63,7 @@ impl<D: Disk> Store<D> {
             report: loaded.report,
             visited: BTreeSet::new(),
         };
-        if !replay.report.created {
+        if replay.position != Position::default() {
             replay.run()?;
         }
         replay.check_segments()?;
@@ -72,16 +76,28 @@ impl<D: Disk> Store<D> {
             let file = FileName::Segment(number);
             disk.sync(file).map_err(StorageError::at("sync", file))?;
         }
-        index.skip_numbers(NUMBER_RESERVE);
+        // A checkpoint that cannot be read may have skipped numbers already.
+        let n_starts = 1 + report.checkpoints_damaged as u64;
+        index.skip_numbers(NUMBER_RESERVE * n_starts);
         let journal = start_journal(
             &*disk,
             &mut index,
             &files,
-            (position, loaded.stamp.next_number),
+            (position, BATCH_RESERVE * n_starts, loaded.stamp.next_number),
             (&config, store_file.salt()),
         )?;
         let salt = store_file.salt();
-        let mut store = Store { disk, config, salt, index, journal, checkpoints, poisoned: false };
+        let mut store = Store {
+            disk,
+            config,
+            salt,
+            index,
+            journal,
+            checkpoints,
+            poisoned: false,
+            compaction: Compaction::default(),
+            space_is_low: false,
+        };
         // Nothing may be confirmed before there is a checkpoint that leads to where it will be.
         if let Some(work) = store.begin_checkpoint(Timestamp(0))? {
             work.run(&*store.disk)?;
@@ -124,6 +140,11 @@ impl Files {
             }
         }
         Ok(files)
+    }
+
+    /// Whether there is no more than what making a store leaves when it is interrupted.
+    fn may_be_new(&self) -> bool {
+        self.checkpoints.len() <= 1 && self.segments.len() <= 1 && self.index.is_empty()
     }
 
     /// Above the number of every segment file.
@@ -190,7 +211,12 @@ fn load(
         Some((stamp, _, index)) => (stamp, index),
         None => {
             let position = beginning(disk, files, salt);
-            report.created = position.is_none();
+            report.created = position.is_none() && files.may_be_new();
+            if position.is_none() && !report.created && !config.accept_loss {
+                let what = "no checkpoint is whole, and no segment holds the log's beginning";
+                let file = FileName::Checkpoint(0);
+                return Err(StorageError::Damaged { file, what: what.to_owned() });
+            }
             let position = position.unwrap_or_default();
             (Stamp { position, ..Stamp::default() }, Index::new(config.chunk_entries))
         }
@@ -214,7 +240,7 @@ fn start_journal(
     disk: &dyn Disk,
     index: &mut Index,
     files: &Files,
-    (end, next_number): (Position, u32),
+    (end, reserve, next_number): (Position, u64, u32),
     (config, salt): (&Config, u32),
 ) -> Result<Journal, StorageError> {
     let mut next_number = next_number.max(files.next_number());
@@ -239,7 +265,7 @@ fn start_journal(
         let file = FileName::Segment(next_number);
         disk.sync_folder(Folder::Log).map_err(StorageError::at("sync the folder of", file))?;
     }
-    let first_id = BatchId(end.last.0 + BATCH_RESERVE);
+    let first_id = BatchId(end.last.0 + reserve);
     let sizes = (config.segment_bytes, salt);
     Journal::start(disk, &mut index.segments, spares, end, (first_id, next_number), sizes)
 }

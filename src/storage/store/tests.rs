@@ -54,7 +54,9 @@ pub(super) fn bodies(store: &mut Store<MemoryDisk>, queue: u32) -> Vec<(u64, Vec
     let stored = store.reader().read(&locations).unwrap();
     let body = |stored: Stored| match stored {
         Stored::Message { flags: 7, head, body } if &head[..] == b"head" => body.to_vec(),
-        other => panic!("not the message: {other:?}"),
+        other @ (Stored::Message { .. } | Stored::Stale | Stored::Damaged) => {
+            panic!("not the message: {other:?}")
+        }
     };
     locations.iter().zip(stored).map(|(at, stored)| (at.seq.0, body(stored))).collect()
 }
@@ -237,7 +239,7 @@ fn structural_damage_stops_the_start_unless_loss_is_accepted() {
     };
     assert_eq!((losses[0].file, losses[0].bytes), (segment, (4096, 8192)));
     let config = Config { accept_loss: true, ..tiny() };
-    let (mut store, report) = Store::open(disk.clone(), config).unwrap();
+    let (mut store, report) = Store::open(disk, config).unwrap();
     assert_eq!(report.losses, losses);
     let seqs: Vec<u64> = bodies(&mut store, 1).iter().map(|(seq, _)| *seq).collect();
     assert_eq!(seqs, [1, 3]);
