@@ -200,6 +200,8 @@ impl Client {
         match session.waiting_for() {
             Some(WaitsFor::Load) => self.node.wake_when_loaded(&self.link, n_loaded),
             Some(WaitsFor::Batch(_)) => self.node.log.wake_when_durable(&self.link),
+            // Everybody is woken when the alarm is over.
+            Some(WaitsFor::Alarm) => {}
             None if session.has_unconfirmed() => self.node.log.wake_when_durable(&self.link),
             None => {}
         }
@@ -364,13 +366,17 @@ impl Client {
 
     /// Somebody delivered, the log synced, or a message was loaded.
     fn on_wake(&mut self) {
+        let low = self.node.is_disk_low();
         let Some(waiting) = self.session.as_ref().and_then(Connection::waiting_for) else {
             self.turn(|_, _| ());
             return;
         };
-        if let WaitsFor::Batch(batch) = waiting
-            && batch > self.node.log.durable()
-        {
+        let is_over = match waiting {
+            WaitsFor::Batch(batch) => batch <= self.node.log.durable(),
+            WaitsFor::Load => true,
+            WaitsFor::Alarm => !low,
+        };
+        if !is_over {
             self.turn(|_, _| ());
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -45,6 +46,7 @@ pub(in crate::server) struct Node {
     /// The next queue id, and the first that the log has not set aside yet.
     next_queue: AtomicU32,
     reserved_queues: Mutex<u32>,
+    disk_low: AtomicBool,
     stage: watch::Sender<Stage>,
     failure: watch::Sender<Option<String>>,
     /// Connections that wait for a message to be read.
@@ -88,6 +90,7 @@ impl Node {
             next_connection: AtomicU64::new(1),
             next_queue: AtomicU32::new(next_queue),
             reserved_queues: Mutex::new(next_queue),
+            disk_low: AtomicBool::new(false),
             stage: watch::Sender::new(Stage::Running),
             failure: watch::Sender::new(None),
             loading: Mutex::new(Vec::new()),
@@ -133,6 +136,33 @@ impl Node {
             self.log.define(&Definition::QueueIds { next: *reserved });
         }
         QueueId(id)
+    }
+
+    /// `vhost/queue`, for a person.
+    pub(in crate::server) fn queue_name(&self, id: QueueId) -> String {
+        let name = |vhost: &Arc<LiveVhost>| {
+            let definitions = vhost.definitions.read();
+            let name = definitions.vhost.table.queue_name(id);
+            name.map(|name| format!("{}/{name}", vhost.name.trim_end_matches('/')))
+        };
+        self.vhosts().iter().find_map(name).unwrap_or_else(|| id.to_string())
+    }
+
+    /// Whether publishers must wait because the disk is nearly full.
+    pub(in crate::server) fn is_disk_low(&self) -> bool {
+        self.disk_low.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::server) fn set_disk_low(&self, low: bool, free_bytes: u64) {
+        if self.disk_low.swap(low, Ordering::AcqRel) == low {
+            return;
+        }
+        if low {
+            tracing::error!(free_bytes, "the disk is nearly full; publishers wait");
+        } else {
+            tracing::info!(free_bytes, "there is room on the disk again");
+            self.registry.wake_all();
+        }
     }
 
     /// Counts and logs what the broker noticed.
@@ -257,6 +287,11 @@ impl Registry {
 
     pub(in crate::server) fn len(&self) -> usize {
         self.links.len()
+    }
+
+    /// Something that connections may wait for has changed.
+    pub(in crate::server) fn wake_all(&self) {
+        self.links.iter().for_each(|it| it.wake.notify_one());
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
 use crate::amqp::limit;
 use crate::amqp::message::Message;
@@ -37,6 +36,12 @@ use crate::storage::store::view::Wanted;
 const QUIET: Duration = Duration::from_millis(50);
 /// How often the thread looks whether a checkpoint is due, when nothing else wakes it.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long it waits between two pieces of housework, for publishers to come first.
+const BETWEEN_STEPS: Duration = Duration::from_millis(1);
+/// Bytes of live messages one piece of housework may write again.
+const STEP_BYTES: u64 = 256 * 1024;
+/// Of the bytes that are committed, one in so many may be spent on housework meanwhile.
+const HOUSE_SHARE: u64 = 5;
 
 /// Messages to be read, and where they lie.
 struct ReadJob {
@@ -53,6 +58,11 @@ pub(in crate::server) struct StorageThread<D> {
     store: Store<D>,
     jobs: mpsc::Sender<ReadJob>,
     checkpoint: Option<mpsc::Receiver<Result<(), StorageError>>>,
+    /// Bytes that housework may write while publishers are busy.
+    allowance: u64,
+    /// The last piece of housework said that there is more.
+    has_more: bool,
+    space_checked: Instant,
 }
 
 impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
@@ -67,7 +77,15 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
         let reader = std::thread::Builder::new()
             .name("railpost-read".to_owned())
             .spawn(move || read_jobs(&reading, &reader, &receiver))?;
-        let thread = StorageThread { node: Arc::clone(node), store, jobs, checkpoint: None };
+        let thread = StorageThread {
+            node: Arc::clone(node),
+            store,
+            jobs,
+            checkpoint: None,
+            allowance: 0,
+            has_more: true,
+            space_checked: Instant::now(),
+        };
         std::thread::Builder::new().name("railpost-log".to_owned()).spawn(move || {
             thread.run();
             // The data directory is free for another process only when nobody reads any more.
@@ -85,15 +103,23 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
 
     fn serve(&mut self, batch: &mut Batch) -> Result<(), StorageError> {
         loop {
-            let busy = !self.store.is_sealed() || self.checkpoint.is_some();
-            let work = self.node.log.next_work(batch, if busy { QUIET } else { IDLE });
-            let Some(work) = work else {
+            let idle = match () {
+                () if self.has_more => BETWEEN_STEPS,
+                () if !self.store.is_sealed() || self.checkpoint.is_some() => QUIET,
+                () => IDLE,
+            };
+            let Some(work) = self.node.log.next_work(batch, idle) else {
                 self.keep_house()?;
                 continue;
             };
+            self.allowance += batch.bytes() as u64 / HOUSE_SHARE;
             self.commit(batch, &work)?;
             for request in work.fetches {
                 self.fetch(request)?;
+            }
+            if self.allowance >= STEP_BYTES {
+                self.allowance -= STEP_BYTES;
+                self.step()?;
             }
             self.checkpoint()?;
             if work.stop {
@@ -148,10 +174,38 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
 
     /// What is done when there is nothing to write.
     fn keep_house(&mut self) -> Result<(), StorageError> {
+        if self.has_more {
+            return self.step();
+        }
         if !self.store.is_sealed() {
             self.store.seal()?;
         }
+        self.has_more = true;
+        if self.space_checked.elapsed() >= IDLE {
+            self.check_space()?;
+        }
         self.checkpoint()
+    }
+
+    /// One piece of housework: something freed, prepared, or written again elsewhere.
+    fn step(&mut self) -> Result<(), StorageError> {
+        let progress = self.store.step(STEP_BYTES)?;
+        self.has_more = progress.more;
+        for location in &progress.damaged {
+            quarantine(&self.node, &self.store.reader(), location);
+        }
+        if self.space_checked.elapsed() >= IDLE {
+            self.check_space()?;
+        }
+        Ok(())
+    }
+
+    /// Makes publishers wait while the disk is nearly full.
+    fn check_space(&mut self) -> Result<(), StorageError> {
+        self.space_checked = Instant::now();
+        let space = self.store.space()?;
+        self.node.set_disk_low(space.is_low, space.free_bytes);
+        Ok(())
     }
 
     /// Begins a checkpoint when one is due, and takes note of one that is done.
@@ -161,7 +215,7 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
                 Ok(result) => {
                     self.checkpoint = None;
                     self.store.finish_checkpoint(result)?;
-                    while self.store.free_one()? {}
+                    self.has_more = true;
                 }
                 Err(mpsc::TryRecvError::Empty) => return Ok(()),
                 Err(mpsc::TryRecvError::Disconnected) => self.checkpoint = None,
@@ -251,7 +305,7 @@ fn answer<D: Disk>(
         }
     }
     for location in &damaged {
-        quarantine(node, reader, location, &job.request);
+        quarantine(node, reader, location);
     }
     let loaded = match job.request.fetch {
         Fetch::Run { level, .. } => {
@@ -278,19 +332,13 @@ fn to_message(head: &Bytes, body: &Bytes, scratch: &mut Vec<u8>) -> Option<Messa
 
 /// A stored message is not what was written: its bytes are kept aside, it is named, and the log
 /// forgets it. It is never delivered.
-fn quarantine<D: Disk>(
-    node: &Arc<Node>,
-    reader: &Reader<D>,
-    location: &Location,
-    request: &FetchRequest,
-) {
+fn quarantine<D: Disk>(node: &Arc<Node>, reader: &Reader<D>, location: &Location) {
     let kept = reader.keep_damaged(location);
     let message_id = message_id(&kept.head);
     let file = kept.kept.map(|it| it.to_string()).unwrap_or_default();
     let (queue, seq) = (location.queue, location.seq);
     tracing::error!(
-        vhost = %request.vhost.name,
-        queue = %queue_name(request, queue),
+        queue = %node.queue_name(queue),
         seq = seq.0,
         message_id,
         file,
@@ -298,11 +346,6 @@ fn quarantine<D: Disk>(
     );
     node.metrics.damaged.increment(1);
     node.log.erase(&[(queue, seq, effect::Cause::Damaged)]);
-}
-
-fn queue_name(request: &FetchRequest, queue: QueueId) -> String {
-    let definitions = request.vhost.definitions.read();
-    definitions.vhost.table.queue_name(queue).map(ToString::to_string).unwrap_or_default()
 }
 
 /// The message-id in the head of a stored message, if it can be read.

@@ -213,6 +213,11 @@ impl Desk for Turn<'_> {
         self.node.log.durable()
     }
 
+    fn alarm(&self) -> Option<&'static str> {
+        // COMPAT: RabbitMQ's words for this alarm.
+        self.node.is_disk_low().then_some("low on disk")
+    }
+
     fn fresh_name(&mut self, prefix: &str) -> String {
         let mut random = [0; 16];
         getrandom::fill(&mut random).expect("the system has randomness");

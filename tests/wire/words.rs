@@ -72,14 +72,18 @@ impl Words {
     }
 
     fn table(&self, key: &str) -> FieldTable {
-        self.get(key)
-            .map(|it| to_table(&mut it.trim_matches(['{', '}']).to_owned()))
-            .unwrap_or_default()
+        self.get(key).map(inside).map(to_table).unwrap_or_default()
     }
 }
 
+/// What is between the outer braces.
+fn inside(text: &str) -> &str {
+    let text = text.strip_prefix('{').unwrap_or(text);
+    text.strip_suffix('}').unwrap_or(text)
+}
+
 /// `name:Tvalue` entries, `T` being the type's letter on the wire.
-fn to_table(text: &mut str) -> FieldTable {
+fn to_table(text: &str) -> FieldTable {
     let mut table = FieldTable::default();
     for entry in split_outside(text) {
         let (name, value) = entry.split_once(':').expect("name:value");
@@ -97,6 +101,7 @@ fn to_value(text: &str) -> AMQPValue {
         "d" => AMQPValue::Double(rest.parse().expect("a number")),
         "S" => AMQPValue::LongString(rest.as_bytes().into()),
         "V" => AMQPValue::Void,
+        "F" => AMQPValue::FieldTable(to_table(rest.trim_start_matches('{').trim_end_matches('}'))),
         "A" => {
             let items = split_outside(rest.trim_start_matches('[').trim_end_matches(']'));
             AMQPValue::FieldArray(FieldArray::from(
@@ -511,6 +516,8 @@ fn connection_words(method: &connection::AMQPMethod) -> String {
         ),
         M::OpenOk(_) => "open-ok".to_owned(),
         M::CloseOk(_) => "close-ok".to_owned(),
+        M::Blocked(it) => format!("blocked reason=\"{}\"", it.reason),
+        M::Unblocked(_) => "unblocked".to_owned(),
         M::UpdateSecretOk(_) => "update-secret-ok".to_owned(),
         M::Close(it) => close(it.reply_code, it.reply_text.as_str(), it.class_id, it.method_id),
         other => format!("{other:?}"),

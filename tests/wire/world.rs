@@ -36,6 +36,7 @@ pub struct Outboxes {
     all: BTreeMap<ConnectionId, Outbox>,
     turn: Option<ConnectionId>,
     names: u64,
+    alarm: bool,
 }
 
 impl Clients for Outboxes {
@@ -145,6 +146,10 @@ impl Desk for Seat {
         BatchId(u64::MAX)
     }
 
+    fn alarm(&self) -> Option<&'static str> {
+        self.0.ports.clients.alarm.then_some("low on disk")
+    }
+
     fn fresh_name(&mut self, prefix: &str) -> String {
         self.0.ports.clients.names += 1;
         format!("{prefix}{:022}", self.0.ports.clients.names)
@@ -231,7 +236,7 @@ impl World {
         self.desk.0.ports.clients.turn = Some(id);
         let session = self.sessions.get_mut(&id).expect("connected");
         session.input.extend_from_slice(bytes);
-        loop {
+        while session.connection.waiting_for().is_none() {
             let frame_max = session.connection.tuned().frame_max;
             let (next, used) = match frame::next_frame(&session.input, frame_max) {
                 Ok(None) => break,
@@ -256,7 +261,9 @@ impl World {
                 Next::Wait => {
                     self.desk.0.pump();
                     self.desk.0.ports.clients.turn = Some(id);
-                    session.connection.resume(&mut self.desk);
+                    if session.connection.resume(&mut self.desk) == Next::Wait {
+                        break;
+                    }
                 }
                 Next::Hangup => {
                     session.hung_up = true;
@@ -266,6 +273,17 @@ impl World {
         }
         session.connection.on_durable(&mut self.desk);
         self.desk.0.pump();
+    }
+
+    /// The disk is nearly full, or not any more.
+    pub fn set_alarm(&mut self, on: bool) {
+        self.desk.0.ports.clients.alarm = on;
+        for id in self.connections() {
+            let session = self.sessions.get_mut(&id).expect("connected");
+            self.desk.0.ports.clients.turn = Some(id);
+            session.connection.resume(&mut self.desk);
+            self.receive(id, &[]);
+        }
     }
 
     /// The client's socket breaks.
