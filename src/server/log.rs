@@ -132,21 +132,7 @@ impl Log {
             self.with(is_stored || moved.is_some(), |open| {
                 open.number(targets, is_stored);
                 match (body, moved) {
-                    (Some(body), moved) => {
-                        let durability = Durability::Sync;
-                        let targets = std::mem::take(&mut open.targets);
-                        let new =
-                            NewMessage { targets: &targets, flags: 0, head, body, durability };
-                        match moved {
-                            Some(it) => {
-                                let from = (it.queue, it.seq);
-                                open.batch.moved(from, cause_number(it.cause), &new);
-                            }
-                            None => open.batch.message(&new),
-                        }
-                        open.targets = targets;
-                        BatchId(open.id)
-                    }
+                    (Some(body), moved) => open.add(head, body, moved),
                     // Nobody keeps it where it goes, so it is only taken away where it was.
                     (None, Some(it)) => {
                         open.batch.ack(it.queue, it.seq, cause_number(it.cause));
@@ -155,6 +141,34 @@ impl Log {
                     (None, None) => BatchId(0),
                 }
             })
+        })
+    }
+
+    /// Adds many messages and erasures in one piece: they become durable together.
+    pub(in crate::server) fn append_unit(
+        &self,
+        entries: &mut [host::Entry],
+        erased: &[(QueueId, Seq)],
+    ) -> BatchId {
+        let is_logged = !erased.is_empty() || entries.iter().any(|it| it.stored);
+        self.with(is_logged, |open| {
+            for entry in entries {
+                open.number(&mut entry.targets, entry.stored);
+                if entry.stored {
+                    let mut head = Vec::new();
+                    stored::encode_head(&entry.message, &mut head);
+                    open.add(&head, Body::new(entry.message.body().pieces()), None);
+                }
+            }
+            for (queue, seq) in erased {
+                open.batch.ack(*queue, *seq, cause_number(effect::Cause::Acked));
+            }
+            if is_logged {
+                open.batch.require_sync();
+                BatchId(open.id)
+            } else {
+                BatchId(0)
+            }
         })
     }
 
@@ -327,6 +341,26 @@ impl Open {
                 });
             }
         }
+    }
+}
+
+impl Open {
+    /// Adds a message for the targets that [`Open::number`] left.
+    fn add<'b>(
+        &mut self,
+        head: &[u8],
+        body: Body<impl Iterator<Item = &'b [u8]> + Clone>,
+        moved: Option<Moved>,
+    ) -> BatchId {
+        let targets = std::mem::take(&mut self.targets);
+        let durability = Durability::Sync;
+        let new = NewMessage { targets: &targets, flags: 0, head, body, durability };
+        match moved {
+            Some(it) => self.batch.moved((it.queue, it.seq), cause_number(it.cause), &new),
+            None => self.batch.message(&new),
+        }
+        self.targets = targets;
+        BatchId(self.id)
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::access::user::Users;
 use crate::amqp::id::ConnectionId;
+use crate::amqp::id::ConsumerId;
 use crate::amqp::id::QueueId;
 use crate::amqp::name::VhostName;
 use crate::broker::definition::Definition;
@@ -47,6 +48,8 @@ pub(in crate::server) struct Node {
     next_queue: AtomicU32,
     reserved_queues: Mutex<u32>,
     disk_low: AtomicBool,
+    /// Channels that wait for answers, by their vhost and an unguessable token.
+    reply_consumers: DashMap<(VhostName, String), ConsumerId>,
     stage: watch::Sender<Stage>,
     failure: watch::Sender<Option<String>>,
     /// Connections that wait for a message to be read.
@@ -91,6 +94,7 @@ impl Node {
             next_queue: AtomicU32::new(next_queue),
             reserved_queues: Mutex::new(next_queue),
             disk_low: AtomicBool::new(false),
+            reply_consumers: DashMap::new(),
             stage: watch::Sender::new(Stage::Running),
             failure: watch::Sender::new(None),
             loading: Mutex::new(Vec::new()),
@@ -163,6 +167,28 @@ impl Node {
             tracing::info!(free_bytes, "there is room on the disk again");
             self.registry.wake_all();
         }
+    }
+
+    pub(in crate::server) fn set_reply_consumer(
+        &self,
+        vhost: &VhostName,
+        token: &str,
+        consumer: Option<ConsumerId>,
+    ) {
+        let key = (vhost.clone(), token.to_owned());
+        match consumer {
+            Some(consumer) => self.reply_consumers.insert(key, consumer),
+            None => self.reply_consumers.remove(&key).map(|(_, consumer)| consumer),
+        };
+    }
+
+    pub(in crate::server) fn reply_consumer(
+        &self,
+        vhost: &VhostName,
+        token: &str,
+    ) -> Option<ConsumerId> {
+        let key = (vhost.clone(), token.to_owned());
+        self.reply_consumers.get(&key).map(|it| *it.value())
     }
 
     /// Counts and logs what the broker noticed.

@@ -190,7 +190,7 @@ fn session_limits(config: &ServerConfig) -> SessionLimits {
 /// COMPAT: the version begins with that of the RabbitMQ whose behaviour is followed, because
 /// client libraries branch on it; what follows the plus sign is ours.
 fn server_properties() -> Table {
-    const CAPABILITIES: [&str; 8] = [
+    const CAPABILITIES: [&str; 9] = [
         "publisher_confirms",
         "exchange_exchange_bindings",
         "basic.nack",
@@ -199,6 +199,7 @@ fn server_properties() -> Table {
         "consumer_priorities",
         "authentication_failure_close",
         "per_consumer_qos",
+        "direct_reply_to",
     ];
     let capabilities = CAPABILITIES.map(|it| (it.to_owned(), Value::Bool(true)));
     let version = concat!("4.3.6+railpost.", env!("CARGO_PKG_VERSION"));

@@ -21,6 +21,7 @@ use crate::amqp::name::ConsumerTag;
 use crate::amqp::time::Timestamp;
 use crate::broker::definition::Definition;
 use crate::broker::effect::settle_later;
+use crate::broker::host::Entry;
 use crate::broker::host::Host;
 use crate::broker::host::Moved;
 use crate::broker::host::Note;
@@ -180,6 +181,10 @@ impl<'a> Host for Turn<'a> {
         self.node.log.append(message, stored, targets, moved)
     }
 
+    fn append_unit(&mut self, entries: &mut [Entry], erased: &[(QueueId, Seq)]) -> BatchId {
+        self.node.log.append_unit(entries, erased)
+    }
+
     fn define(&mut self, definition: &Definition) -> BatchId {
         self.node.log.define(definition)
     }
@@ -196,6 +201,19 @@ impl<'a> Host for Turn<'a> {
         if let Some(link) = self.ports.link(consumer.connection) {
             link.outbox.lock().cancel(consumer);
         }
+    }
+
+    fn set_reply_consumer(&mut self, token: &str, consumer: Option<ConsumerId>) {
+        self.node.set_reply_consumer(&self.vhost.name, token, consumer);
+    }
+
+    fn reply_consumer(&mut self, token: &str) -> Option<ConsumerId> {
+        self.node.reply_consumer(&self.vhost.name, token)
+    }
+
+    fn reply(&mut self, to: ConsumerId, message: &Message) -> bool {
+        let link = self.ports.link(to.connection);
+        link.is_some_and(|it| it.outbox.lock().reply_message(to, message))
     }
 
     fn note(&mut self, note: Note) {

@@ -550,10 +550,9 @@ impl Connection {
                 self.on_queue_delete(channel, queue, if_unused, if_empty, nowait, desk)
             }
             Method::ConfirmSelect { nowait } => self.on_confirm_select(channel, nowait, desk),
-            Method::TxSelect => Err(Refusal::new(ReplyCode::NotImplemented, "tx.select")),
-            Method::TxCommit | Method::TxRollback => {
-                Err(Refusal::new(ReplyCode::PreconditionFailed, "channel is not transactional"))
-            }
+            Method::TxSelect => self.on_tx_select(channel, desk),
+            Method::TxCommit => self.on_tx_commit(channel, desk),
+            Method::TxRollback => self.on_tx_rollback(channel, desk),
             Method::ChannelFlowOk
             | Method::ConnectionStartOk { .. }
             | Method::ConnectionSecureOk { .. }

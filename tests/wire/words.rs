@@ -170,6 +170,9 @@ fn header(channel: u16, words: &Words, body_size: u64) -> AMQPFrame {
     if let Some(id) = words.get("message-id") {
         properties = properties.with_message_id(id.into());
     }
+    if let Some(reply_to) = words.get("reply-to") {
+        properties = properties.with_reply_to(reply_to.into());
+    }
     if let Some(user) = words.get("user-id") {
         properties = properties.with_user_id(user.into());
     }
@@ -426,6 +429,9 @@ fn properties(it: &BasicProperties) -> String {
     }
     if let Some(id) = it.message_id() {
         out.push_str(&format!(" message-id={id}"));
+    }
+    if let Some(reply_to) = it.reply_to() {
+        out.push_str(&format!(" reply-to={reply_to}"));
     }
     if let Some(headers) = it.headers() {
         for (key, value) in headers {

@@ -11,6 +11,7 @@ use railpost::amqp::id::ConnectionId;
 use railpost::amqp::id::ConsumerId;
 use railpost::amqp::id::QueueId;
 use railpost::amqp::limit;
+use railpost::amqp::message::Message;
 use railpost::amqp::name::ConsumerTag;
 use railpost::amqp::name::UserName;
 use railpost::amqp::table::Table;
@@ -51,6 +52,11 @@ impl Clients for Outboxes {
         }
     }
 
+    fn reply(&mut self, to: ConsumerId, message: &Message) -> bool {
+        let outbox = self.all.get_mut(&to.connection);
+        outbox.is_some_and(|it| it.reply_message(to, message))
+    }
+
     fn cancel(&mut self, consumer: ConsumerId) {
         if let Some(outbox) = self.all.get_mut(&consumer.connection) {
             outbox.cancel(consumer);
@@ -72,7 +78,9 @@ impl Seat {
 mod delegate {
     //! The desk is the memory host, and knows whose turn it is.
 
+    use railpost::amqp::id::Seq;
     use railpost::broker::definition::Definition;
+    use railpost::broker::host::Entry;
     use railpost::broker::host::Host;
     use railpost::broker::host::Moved;
     use railpost::broker::host::Note;
@@ -112,12 +120,15 @@ mod delegate {
         }
         fn append(
             &mut self,
-            message: &railpost::amqp::message::Message,
+            message: &Message,
             stored: bool,
             targets: &mut [Target],
             moved: Option<Moved>,
         ) -> BatchId {
             self.0.append(message, stored, targets, moved)
+        }
+        fn append_unit(&mut self, entries: &mut [Entry], erased: &[(QueueId, Seq)]) -> BatchId {
+            self.0.append_unit(entries, erased)
         }
         fn define(&mut self, definition: &Definition) -> BatchId {
             self.0.define(definition)
@@ -130,6 +141,15 @@ mod delegate {
         }
         fn cancel(&mut self, consumer: ConsumerId) {
             self.0.cancel(consumer);
+        }
+        fn set_reply_consumer(&mut self, token: &str, consumer: Option<ConsumerId>) {
+            self.0.set_reply_consumer(token, consumer);
+        }
+        fn reply_consumer(&mut self, token: &str) -> Option<ConsumerId> {
+            self.0.reply_consumer(token)
+        }
+        fn reply(&mut self, to: ConsumerId, message: &Message) -> bool {
+            self.0.reply(to, message)
         }
         fn note(&mut self, note: Note) {
             self.0.note(note);
