@@ -27,6 +27,7 @@ use lapin::types::AMQPValue;
 use lapin::types::FieldTable;
 use railpost::server::config::ServerConfig;
 use railpost::server::run::Server;
+use railpost::topology::Topology;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -46,7 +47,8 @@ async fn start_in(folder: tempfile::TempDir) -> Broker {
         data: folder.path().join("data"),
         ..ServerConfig::default()
     };
-    let server = Server::start(&config).await.expect("starts");
+    let topology = Topology::default();
+    let server = Server::start(&config, &topology).await.expect("starts");
     Broker { server, folder }
 }
 

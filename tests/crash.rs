@@ -33,7 +33,6 @@ use lapin::options::BasicNackOptions;
 use lapin::options::BasicPublishOptions;
 use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
-use lapin::options::ExchangeDeclareOptions;
 use lapin::options::QueueBindOptions;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::AMQPValue;
@@ -41,7 +40,18 @@ use lapin::types::FieldTable;
 
 const PUBLISHERS: u64 = 2;
 const QUEUES: [&str; 2] = ["crash.a", "crash.b"];
-const DEAD: &str = "crash.dead";
+/// Where the failed messages of each queue end: one queue is declared by a topology file and parks
+/// them, the other by a client and dead-letters them.
+const ENDS: [&str; 2] = ["crash.a.parked", "crash.dead"];
+
+const TOPOLOGY: &str = r#"
+[exchanges.crash]
+type = "fanout"
+
+[queues."crash.a"]
+bindings = [{ exchange = "crash" }]
+retry = { attempts = 4, first = "20ms", max = "100ms", delivery_limit = 0 }
+"#;
 
 /// A broker process.
 struct Broker {
@@ -54,6 +64,7 @@ impl Broker {
         let mut process = Command::new(env!("CARGO_BIN_EXE_railpost"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .arg(data.with_extension("toml"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -95,30 +106,26 @@ struct Ledger {
     confirmed: BTreeSet<String>,
     /// How often each message came, per queue.
     seen: BTreeMap<(&'static str, String), usize>,
-    parked: BTreeSet<String>,
+    /// What ended, by the queue it ended in.
+    ended: BTreeSet<(&'static str, String)>,
 }
 
 type Shared = Arc<Mutex<Ledger>>;
 
 async fn declare(channel: &Channel) -> Result<(), lapin::Error> {
+    let [_, queue] = QUEUES;
+    let [_, dead] = ENDS;
     let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(DEAD.into(), durable, FieldTable::default()).await?;
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let kind = lapin::ExchangeKind::Fanout;
-    channel.exchange_declare("crash".into(), kind, options, FieldTable::default()).await?;
+    channel.queue_declare(dead.into(), durable, FieldTable::default()).await?;
     let mut arguments = FieldTable::default();
     arguments.insert("x-delayed-retry-min".into(), AMQPValue::LongInt(20));
     arguments.insert("x-delayed-retry-max".into(), AMQPValue::LongInt(100));
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(3));
     arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(DEAD.into()));
-    for queue in QUEUES {
-        channel.queue_declare(queue.into(), durable, arguments.clone()).await?;
-        let bind = QueueBindOptions::default();
-        let none = FieldTable::default();
-        channel.queue_bind(queue.into(), "crash".into(), "".into(), bind, none).await?;
-    }
-    Ok(())
+    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(dead.into()));
+    channel.queue_declare(queue.into(), durable, arguments).await?;
+    let bind = QueueBindOptions::default();
+    channel.queue_bind(queue.into(), "crash".into(), "".into(), bind, FieldTable::default()).await
 }
 
 /// Publishes until the connection breaks; every message goes to both queues.
@@ -168,8 +175,8 @@ async fn consume(
     while let Ok(Some(delivery)) = tokio::time::timeout(idle, consumer.next()).await {
         let delivery = delivery?;
         let id = String::from_utf8_lossy(&delivery.data).into_owned();
-        if queue == DEAD {
-            ledger.lock().expect("fine").parked.insert(id);
+        if ENDS.contains(&queue) {
+            ledger.lock().expect("fine").ended.insert((queue, id));
             delivery.ack(BasicAckOptions::default()).await?;
         } else if id.starts_with("poison-") {
             delivery.nack(BasicNackOptions { requeue: true, ..Default::default() }).await?;
@@ -189,6 +196,7 @@ fn seconds() -> u64 {
 async fn nothing_confirmed_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
+    std::fs::write(data.with_extension("toml"), TOPOLOGY).expect("written");
     let ledger = Shared::default();
     let end = Instant::now() + Duration::from_secs(seconds());
     let mut round = 0;
@@ -213,7 +221,7 @@ async fn nothing_confirmed_is_lost() {
     // A last start: everything that is left is taken out.
     let broker = Broker::start(&data);
     let idle = Duration::from_secs(2);
-    for queue in [QUEUES[0], QUEUES[1], DEAD] {
+    for queue in QUEUES.into_iter().chain(ENDS) {
         consume(broker.port, queue, Arc::clone(&ledger), idle).await.expect("consumes");
     }
     broker.kill();
@@ -224,9 +232,8 @@ fn report(ledger: &Ledger, rounds: u64) {
     let mut lost = Vec::new();
     for id in &ledger.confirmed {
         if id.starts_with("poison-") {
-            if !ledger.parked.contains(id) {
-                lost.push(format!("{id} was not parked"));
-            }
+            let missing = ENDS.iter().filter(|it| !ledger.ended.contains(&(**it, id.clone())));
+            lost.extend(missing.map(|it| format!("{id} did not end in {it}")));
             continue;
         }
         for queue in QUEUES {
@@ -239,16 +246,16 @@ fn report(ledger: &Ledger, rounds: u64) {
         .seen
         .keys()
         .map(|(_, id)| id)
-        .chain(&ledger.parked)
+        .chain(ledger.ended.iter().map(|(_, id)| id))
         .filter(|id| !ledger.sent.contains(*id))
         .collect();
     let duplicates: usize = ledger.seen.values().map(|n| n - 1).sum();
     println!(
-        "{rounds} kills, {} sent, {} confirmed, {} parked, {} lost, {} phantom, {duplicates} \
+        "{rounds} kills, {} sent, {} confirmed, {} parked or dead, {} lost, {} phantom, {duplicates} \
          delivered again",
         ledger.sent.len(),
         ledger.confirmed.len(),
-        ledger.parked.len(),
+        ledger.ended.len(),
         lost.len(),
         phantom.len()
     );

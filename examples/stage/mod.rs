@@ -95,6 +95,12 @@ pub async fn publish_one(
     Ok(())
 }
 
+/// A prefix that no other run has.
+pub fn fresh(name: &str) -> String {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    format!("{name}-{}-", since.as_millis())
+}
+
 pub fn header(name: &str, value: &str) -> FieldTable {
     let mut table = FieldTable::default();
     table.insert(name.into(), AMQPValue::LongString(value.into()));

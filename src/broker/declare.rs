@@ -324,14 +324,6 @@ pub fn add_queue<H: Host>(
         return Err(DeclareError::TooMany { resource, max: limit::QUEUES_PER_VHOST });
     }
     let id = host.new_queue_id();
-    let definition = Definition::Queue {
-        vhost: host.vhost().name.to_string(),
-        name: new.name.to_string(),
-        id: id.0,
-        auto_delete: new.auto_delete,
-        arguments: Hex::new(&new.arguments),
-        parks_for: new.parks_for.as_ref().map(ToString::to_string),
-    };
     let now = host.now();
     host.add_queue(id, Queue::new(new.name.clone(), new.settings.clone(), now));
     let record = QueueRecord {
@@ -357,10 +349,25 @@ pub fn add_queue<H: Host>(
         host.remove_queue(id);
         return Ok(None);
     }
-    let after = if new.durable { host.define(&definition) } else { BatchId(0) };
+    let after = define_queue(host, id, new.parks_for.as_ref());
     // The clock of x-expires starts now.
     with_queue(host, id, |queue, _, effects, now| queue.touch(now, effects));
     Ok(Some(DeclaredQueue { id, n_ready: 0, n_consumers: 0, after }))
+}
+
+/// Writes a queue's definition to the log again, as it is now.
+pub fn define_queue<H: Host>(host: &mut H, id: QueueId, parks_for: Option<&QueueName>) -> BatchId {
+    let vhost = host.vhost();
+    let Some(record) = vhost.record(id).filter(|it| it.durable) else { return BatchId(0) };
+    let definition = Definition::Queue {
+        vhost: vhost.name.to_string(),
+        name: record.name.to_string(),
+        id: id.0,
+        auto_delete: record.auto_delete,
+        arguments: Hex::new(&record.arguments),
+        parks_for: parks_for.map(ToString::to_string),
+    };
+    host.define(&definition)
 }
 
 /// The answer for a queue that is there; being asked for it postpones its expiry.
@@ -616,7 +623,7 @@ fn check_rules<H: Host>(host: &mut H, bind: &Bind) -> Result<(), DeclareError> {
     }
 }
 
-fn exchange_definition(vhost: &str, spec: &ExchangeSpec) -> Definition {
+pub(in crate::broker) fn exchange_definition(vhost: &str, spec: &ExchangeSpec) -> Definition {
     Definition::Exchange {
         vhost: vhost.to_owned(),
         name: spec.name.to_string(),

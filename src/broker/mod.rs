@@ -6,6 +6,7 @@
 //!
 //! [`Host`]: host::Host
 
+pub mod alter;
 pub mod confirm;
 pub mod consume;
 pub mod dead_letter;

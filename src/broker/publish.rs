@@ -84,7 +84,7 @@ pub fn publish<H: Host>(
     }
     let routed = !scratch.routes.is_empty();
     let confirm = if routed {
-        let shown = shown(message, &mut scratch.bytes);
+        let shown = shown(host.vhost(), message, &mut scratch.bytes);
         place(host, scratch, shown.as_ref().unwrap_or(message), None)
     } else {
         unroutable(host, scratch, message)
@@ -124,9 +124,29 @@ fn find_routes(vhost: &Vhost, message: &Message, routes: &mut Routes) -> Result<
     })
 }
 
-/// The message as its consumers see it, when that is not how it came: without BCC.
-fn shown(message: &Message, scratch: &mut Vec<u8>) -> Option<Message> {
-    message.properties().may_have_header(b"BCC").then(|| without_bcc(message, scratch))
+/// The message as its consumers see it, when that is not how it came: without BCC, and without a
+/// history of deaths that its publisher made up where the vhost says that such do not count.
+fn shown(vhost: &Vhost, message: &Message, scratch: &mut Vec<u8>) -> Option<Message> {
+    const DEATHS: [&str; 7] = [
+        "x-death",
+        "x-first-death-exchange",
+        "x-first-death-queue",
+        "x-first-death-reason",
+        "x-last-death-exchange",
+        "x-last-death-queue",
+        "x-last-death-reason",
+    ];
+    let properties = message.properties();
+    let bcc = properties.may_have_header(b"BCC");
+    let deaths = vhost.rules.ignore_client_deaths && properties.may_have_header(b"-death");
+    match (bcc, deaths) {
+        (false, false) => None,
+        (true, false) => Some(without(&["BCC"], message, scratch)),
+        (_, true) => {
+            let hidden = without(&DEATHS, message, scratch);
+            Some(if bcc { without(&["BCC"], &hidden, scratch) } else { hidden })
+        }
+    }
 }
 
 /// Writes a message to the log and puts it into the queues of `scratch.routes`.
@@ -164,7 +184,7 @@ pub(in crate::broker) fn place_all<'m, H: Host>(
         if find_routes(host.vhost(), message, &mut scratch.routes).is_ok() {
             find_targets(host, &scratch.routes, message, &mut targets);
         }
-        let shown = shown(message, &mut scratch.bytes);
+        let shown = shown(host.vhost(), message, &mut scratch.bytes);
         let message = shown.unwrap_or_else(|| message.clone());
         let stored = is_stored(&message, &targets);
         entries.push(Entry { message, stored, targets });
@@ -277,11 +297,13 @@ fn unroutable<H: Host>(host: &mut H, scratch: &mut Scratch, message: &Message) -
     }
 }
 
-/// COMPAT: the BCC header is seen by nobody; an emptied header table stays.
-fn without_bcc(message: &Message, scratch: &mut Vec<u8>) -> Message {
+/// COMPAT: an emptied header table stays.
+fn without(names: &[&str], message: &Message, scratch: &mut Vec<u8>) -> Message {
     let mut list = message.properties().edit();
     if let Some(headers) = &mut list.headers {
-        headers.remove("BCC");
+        names.iter().for_each(|name| {
+            headers.remove(name);
+        });
     }
     scratch.clear();
     list.encode(scratch);

@@ -19,13 +19,24 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) enum Command {
     /// Run the broker.
     Serve(ServeArgs),
+    /// Read topology files and report everything that is wrong with them.
+    Check(CheckArgs),
+    /// Run the [[tests]] of topology files, offline and in virtual time.
+    Test(TestArgs),
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  railpost serve topology/
   railpost serve --listen 0.0.0.0:5672 --data /var/lib/railpost --config /etc/railpost.toml
-  RAILPOST_LISTEN=127.0.0.1:5680 railpost serve")]
+  RAILPOST_LISTEN=127.0.0.1:5680 railpost serve topology/")]
 pub(in crate::cli) struct ServeArgs {
+    /// Topology files, or folders of them (all *.toml below).
+    #[arg(value_name = "PATH", conflicts_with = "topology")]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+    /// The same, as a flag.
+    #[arg(long, value_name = "PATH", env = "RAILPOST_TOPOLOGY")]
+    pub(in crate::cli) topology: Option<PathBuf>,
     /// Where messages and definitions are kept [default: ./railpost-data].
     #[arg(long, value_name = "DIR", env = "RAILPOST_DATA")]
     pub(in crate::cli) data: Option<PathBuf>,
@@ -50,4 +61,60 @@ pub(in crate::cli) struct ServeArgs {
 pub(in crate::cli) enum LogFormat {
     Text,
     Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 no errors, 1 errors found, 2 unreadable.
+
+Examples:
+  railpost check
+  railpost check topology/ --format github --fail-on warning")]
+pub(in crate::cli) struct CheckArgs {
+    /// Topology files, or folders of them [default: topology].
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    pub(in crate::cli) format: CheckFormat,
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub(in crate::cli) color: Color,
+    /// From which severity on a finding makes the answer "no".
+    #[arg(long, value_enum, default_value_t = FailOn::Error)]
+    pub(in crate::cli) fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum FailOn {
+    Error,
+    Warning,
+    Info,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum CheckFormat {
+    Text,
+    Json,
+    Github,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 all passed, 1 a test failed or the files have errors, 2 \
+unreadable.
+
+Examples:
+  railpost test topology/
+  railpost test topology/new-user.toml")]
+pub(in crate::cli) struct TestArgs {
+    /// Topology files, or folders of them [default: topology].
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+    /// Only tests whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) filter: Option<String>,
 }

@@ -7,8 +7,11 @@
 )]
 
 mod args;
+mod check;
 mod exit;
+mod files;
 mod serve;
+mod test;
 
 use std::process::ExitCode;
 
@@ -22,6 +25,8 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let exit = match args.command {
         Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Test(args) => test::run(&args),
     };
     exit.into()
 }

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::Path;
+use std::path::PathBuf;
 
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -10,14 +11,22 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::args::LogFormat;
 use crate::cli::args::ServeArgs;
 use crate::cli::exit::Exit;
+use crate::cli::files;
+use crate::cli::files::color_of;
 use crate::server::config::ConfigFile;
 use crate::server::config::ServerConfig;
 use crate::server::run::Server;
 use crate::server::run::StartError;
+use crate::topology;
+use crate::topology::Diagnostic;
+use crate::topology::Loaded;
+use crate::topology::diagnostic::Tally;
+use crate::topology::render;
 
 /// What `serve` was asked to do, all sources taken together.
 struct Plan {
     config: ServerConfig,
+    topology: Vec<PathBuf>,
     log_format: LogFormat,
     workers: Option<usize>,
 }
@@ -30,6 +39,10 @@ pub(in crate::cli) fn run(args: &ServeArgs) -> Exit {
             return Exit::Unusable;
         }
     };
+    let loaded = match read_topology(&plan) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
     start_logging(plan.log_format);
     let mut builder = match plan.workers {
         Some(1) => tokio::runtime::Builder::new_current_thread(),
@@ -39,12 +52,34 @@ pub(in crate::cli) fn run(args: &ServeArgs) -> Exit {
         builder.worker_threads(workers);
     }
     match builder.enable_all().build() {
-        Ok(runtime) => runtime.block_on(serve(&plan)),
+        Ok(runtime) => runtime.block_on(serve(&plan, &loaded)),
         Err(error) => {
             eprintln!("error: cannot start threads: {error}");
             Exit::Findings
         }
     }
+}
+
+/// Reads the topology; with an error in it the broker does not start.
+fn read_topology(plan: &Plan) -> Result<Loaded, Exit> {
+    let sources = match files::read(&plan.topology) {
+        Ok(sources) => sources,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Err(Exit::Unusable);
+        }
+    };
+    let loaded = topology::check(&sources, files::today());
+    let tally = Tally::of(&loaded.diagnostics);
+    if tally.errors == 0 {
+        return Ok(loaded);
+    }
+    let errors: Vec<Diagnostic> =
+        loaded.diagnostics.iter().filter(|it| it.is_error()).cloned().collect();
+    let color = color_of(std::io::stderr().is_terminal());
+    eprint!("{}", render::text(&errors, &loaded.topology.sources, color));
+    eprintln!("the broker does not start on a topology with errors: {tally}");
+    Err(Exit::Findings)
 }
 
 /// Flags and environment, over the file, over the defaults.
@@ -69,7 +104,13 @@ fn plan(args: &ServeArgs) -> Result<Plan, String> {
             return Err(format!("`log_format = \"{other}\"`: it is \"text\" or \"json\""));
         }
     };
+    let named = args.topology.clone().into_iter().chain(args.paths.iter().cloned());
+    let mut topology: Vec<PathBuf> = named.collect();
+    if topology.is_empty() {
+        topology.extend(file.topology.clone());
+    }
     Ok(Plan {
+        topology,
         log_format,
         workers: args.workers.or(file.workers),
         config: ServerConfig {
@@ -103,8 +144,8 @@ fn start_logging(format: LogFormat) {
     }
 }
 
-async fn serve(plan: &Plan) -> Exit {
-    let server = match Server::start(&plan.config).await {
+async fn serve(plan: &Plan, loaded: &Loaded) -> Exit {
+    let server = match Server::start(&plan.config, &loaded.topology).await {
         Ok(server) => server,
         Err(error) => {
             eprintln!("error: {error}");
@@ -112,12 +153,13 @@ async fn serve(plan: &Plan) -> Exit {
                 StartError::Config(_) => Exit::Unusable,
                 StartError::Data { .. }
                 | StartError::Folder { .. }
+                | StartError::Topology(_)
                 | StartError::Listen { .. }
                 | StartError::Thread(_) => Exit::Findings,
             };
         }
     };
-    announce(plan, &server);
+    announce(plan, loaded, &server);
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -139,10 +181,11 @@ async fn serve(plan: &Plan) -> Exit {
 }
 
 /// The lines that say what was found and where the broker is.
-fn announce(plan: &Plan, server: &Server) {
+fn announce(plan: &Plan, loaded: &Loaded, server: &Server) {
     let version = env!("CARGO_PKG_VERSION");
     let found = if server.log.created { "new" } else { "opened" };
     println!("railpost {version}  data {} ({found})", plan.config.data.display());
+    announce_topology(plan, loaded, server);
     let recovered = &server.recovered;
     println!(
         "recovered {} messages in {} queues ({} parked, {} waiting to retry)",
@@ -155,4 +198,28 @@ fn announce(plan: &Plan, server: &Server) {
     println!("listening amqp {}{}", server.address(), metrics.unwrap_or_default());
     println!("note      guest/guest works from this machine only");
     println!("Server startup complete; ready in {:.2} s", server.took.as_secs_f64());
+}
+
+fn announce_topology(plan: &Plan, loaded: &Loaded, server: &Server) {
+    if plan.topology.is_empty() {
+        println!("topology  none: clients declare what they need, and nothing is enforced");
+        return;
+    }
+    let paths: Vec<String> = plan.topology.iter().map(|it| it.display().to_string()).collect();
+    let vhosts = loaded.topology.vhosts.values();
+    let exchanges: usize = vhosts.clone().map(|it| it.exchanges.len()).sum();
+    let queues: usize = vhosts.map(|it| it.queues.len()).sum();
+    let tally = Tally::of(&loaded.diagnostics);
+    let hint = if tally == Tally::default() { "" } else { ", see `railpost check`" };
+    println!(
+        "topology  {}: {} files, {} vhosts, {exchanges} exchanges, {queues} queues ({tally}{hint})",
+        paths.join(" "),
+        loaded.topology.sources.n_files(),
+        loaded.topology.vhosts.len(),
+    );
+    let applied = &server.applied;
+    println!("applied   {} created, {} changed", applied.created, applied.changed);
+    for line in &applied.undeclared {
+        println!("warning   {line}");
+    }
 }

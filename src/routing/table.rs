@@ -261,6 +261,16 @@ impl Table {
         Ok(())
     }
 
+    /// Changes what of an exchange may change while it lives: all but its name, type and
+    /// durability, and what a hash exchange hashes. Nothing happens when there is none.
+    pub fn alter(&mut self, spec: ExchangeSpec) {
+        let Some(exchange) = self.exchanges.get_mut(&spec.name) else { return };
+        exchange.auto_delete = spec.auto_delete;
+        exchange.internal = spec.internal;
+        exchange.alternate = spec.alternate;
+        exchange.arguments = spec.arguments;
+    }
+
     /// Removes an exchange and every binding at either of its ends.
     pub fn delete(&mut self, name: &str) -> Vanished {
         let Some(exchange) = self.exchanges.remove(name) else {

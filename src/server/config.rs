@@ -34,6 +34,7 @@ pub struct ConfigFile {
     pub listen: Option<String>,
     pub metrics: Option<String>,
     pub data: Option<PathBuf>,
+    pub topology: Option<PathBuf>,
     pub log_format: Option<String>,
     pub workers: Option<usize>,
     pub body_bytes_max: Option<u64>,

@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod config;
 mod connection;
+mod declare;
 pub mod disk;
 mod http;
 mod link;

@@ -23,6 +23,7 @@ use crate::routing::Binding;
 use crate::routing::Destination;
 use crate::routing::Kind;
 use crate::routing::table::ExchangeSpec;
+use crate::server::declare::DeclaredSettings;
 use crate::server::log::FetchRequest;
 use crate::server::node::Node;
 use crate::server::vhosts::LiveQueue;
@@ -77,11 +78,12 @@ pub(in crate::server) fn restore<D: Disk>(
     node: &Node,
     store: &mut Store<D>,
     definitions: &[Definition],
+    declared: &DeclaredSettings,
 ) -> Result<Recovered, StorageError> {
     let mut vhosts: BTreeMap<String, Vhost> = BTreeMap::new();
     let mut queues = Vec::new();
     for definition in definitions {
-        restore_definition(definition, &mut vhosts, &mut queues);
+        restore_definition(definition, declared, &mut vhosts, &mut queues);
     }
     let mut recovered = Recovered { vhosts: vhosts.len(), ..Recovered::default() };
     let mut live = BTreeMap::new();
@@ -108,6 +110,7 @@ pub(in crate::server) fn restore<D: Disk>(
 /// One definition; those it refers to came before.
 fn restore_definition(
     definition: &Definition,
+    declared: &DeclaredSettings,
     vhosts: &mut BTreeMap<String, Vhost>,
     queues: &mut Vec<(String, QueueRecord)>,
 ) {
@@ -137,13 +140,16 @@ fn restore_definition(
             let Some(vhost) = vhosts.get_mut(vhost_name) else { return };
             let arguments = arguments.table().unwrap_or_default();
             let typed = QueueArguments::parse(&arguments).unwrap_or_default();
+            let settings = declared.of(vhost_name, name).cloned();
+            let settings = settings
+                .unwrap_or_else(|| Arc::new(Settings::from_arguments(&typed, true, *auto_delete)));
             let record = QueueRecord {
                 id: QueueId(*id),
                 name: QueueName::new(name),
                 durable: true,
                 auto_delete: *auto_delete,
                 exclusive: None,
-                settings: Arc::new(Settings::from_arguments(&typed, true, *auto_delete)),
+                settings,
                 arguments,
                 kind: match parks_for {
                     Some(_) => QueueKind::ParkingLot,

@@ -15,6 +15,8 @@ use crate::amqp::table::Value;
 use crate::server::clock::Clock;
 use crate::server::config::ConfigError;
 use crate::server::config::ServerConfig;
+use crate::server::declare;
+use crate::server::declare::DeclaredSettings;
 use crate::server::disk::DataFolder;
 use crate::server::http;
 use crate::server::listen;
@@ -31,6 +33,8 @@ use crate::storage::config::Config as StoreConfig;
 use crate::storage::error::StorageError;
 use crate::storage::report::Recovery;
 use crate::storage::store::Store;
+use crate::topology::Topology;
+use crate::topology::apply::Applied;
 
 #[expect(missing_debug_implementations, reason = "there is nothing to print of a broker")]
 /// A broker that runs. Dropping it does not stop it; [`Server::stop`] does.
@@ -40,6 +44,7 @@ pub struct Server {
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
     pub recovered: Recovered,
+    pub applied: Applied,
     /// What the log was like when it was opened.
     pub log: LogReport,
     pub took: Duration,
@@ -64,6 +69,9 @@ pub enum StartError {
     Data { path: PathBuf, cause: StorageError },
     #[error("cannot create the data directory `{}`: {cause}", path.display())]
     Folder { path: PathBuf, cause: std::io::Error },
+    /// What is there contradicts what is declared.
+    #[error("the topology cannot be applied: {}", .0.join("; "))]
+    Topology(Vec<String>),
     #[error("cannot listen on {address}: {cause}")]
     Listen { address: SocketAddr, cause: std::io::Error },
     #[error("cannot start a thread: {0}")]
@@ -74,10 +82,11 @@ pub enum StartError {
 const GOODBYE: Duration = Duration::from_secs(5);
 
 impl Server {
-    /// Opens the data directory, restores what is in it, and listens.
+    /// Opens the data directory, restores what is in it, declares what `topology` says, and
+    /// listens. The topology must be free of errors.
     ///
     /// Must be called within a tokio runtime.
-    pub async fn start(config: &ServerConfig) -> Result<Server, StartError> {
+    pub async fn start(config: &ServerConfig, topology: &Topology) -> Result<Server, StartError> {
         let started = Instant::now();
         let users = config.users()?;
         let data = |cause| StartError::Data { path: config.data.clone(), cause };
@@ -98,10 +107,13 @@ impl Server {
             log,
             next_queue,
         ));
-        let recovered = recovery::restore(&node, &mut store, &definitions).map_err(data)?;
+        let settings = DeclaredSettings::new(topology);
+        let recovered =
+            recovery::restore(&node, &mut store, &definitions, &settings).map_err(data)?;
         for vhost in std::iter::once("/").chain(config.vhosts.iter().map(String::as_str)) {
             node.vhost_or_new(vhost);
         }
+        let applied = declare::apply_all(&node, topology).map_err(StartError::Topology)?;
         let storage = StorageThread::start(&node, store).map_err(StartError::Thread)?;
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
@@ -119,6 +131,7 @@ impl Server {
             address,
             metrics_address,
             recovered,
+            applied,
             log: to_report(&report),
             took: started.elapsed(),
         })

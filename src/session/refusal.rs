@@ -148,7 +148,7 @@ pub fn declare(error: &DeclareError, vhost: &str) -> Refusal {
             queue(name, vhost)
         )),
         DeclareError::Declared { resource, origin } => {
-            refused(format!("{} is declared in {origin}; remove it there and apply", of(resource)))
+            refused(format!("{} is declared in {origin}; change it there", of(resource)))
         }
         DeclareError::TooMany { resource, max } => {
             precondition(format!("cannot declare {}: limit of {max} is reached", of(resource)))

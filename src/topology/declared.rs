@@ -265,6 +265,23 @@ impl Topology {
     }
 }
 
+impl Vhost {
+    /// A vhost about which no file says anything.
+    pub fn empty(name: &VhostName) -> Vhost {
+        Vhost {
+            name: name.clone(),
+            origin: Origin::default(),
+            settings: VhostSettings::default(),
+            services: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            per_instance: BTreeMap::new(),
+            retry: BTreeMap::new(),
+            scenarios: Vec::new(),
+        }
+    }
+}
+
 impl VhostSettings {
     /// Clients are held to what the files declare, unless they say otherwise.
     pub fn enforce(&self) -> Enforce {

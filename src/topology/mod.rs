@@ -6,6 +6,7 @@
 //! [`load`]: load::load
 //! [`check`]: lint::check
 
+pub mod apply;
 pub mod compile;
 pub mod day;
 pub mod declared;
@@ -13,6 +14,7 @@ pub mod diagnostic;
 pub mod lint;
 pub mod load;
 pub mod render;
+pub mod run;
 pub mod scenario;
 pub mod source;
 

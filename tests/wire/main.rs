@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A connection logs in as guest when it is first named; `A> connect name=member@1 user=member`
-//! says more, `A> socket` opens one that has said nothing yet.
+//! says more. A topology file of the same name is applied first. `A> socket` opens one that has said nothing yet.
 
 #![allow(
     unreachable_pub,
@@ -44,7 +44,9 @@ fn conversations() {
     for file in files {
         let text = fs::read_to_string(&file).expect("readable");
         let name = file.file_name().expect("a file").to_string_lossy().into_owned();
-        failures.extend(script::run(&name, &text).err());
+        let topology = file.with_extension("toml");
+        let topology = topology.exists().then_some(topology.as_path());
+        failures.extend(script::run(&name, &text, topology).err());
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }

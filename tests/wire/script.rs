@@ -2,16 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::path::Path;
 
 use railpost::amqp::id::ConnectionId;
+use railpost::topology::Source;
 
 use crate::words;
 use crate::words::Words;
 use crate::world::World;
 
-/// Plays a script; the error names file, line, what was expected and what came.
-pub fn run(name: &str, text: &str) -> Result<(), String> {
+/// Plays a script, on a topology if there is one; the error names file, line, what was expected and
+/// what came.
+pub fn run(name: &str, text: &str, topology: Option<&Path>) -> Result<(), String> {
     let mut stage = Stage { world: World::new(), heard: BTreeMap::new() };
+    if let Some(path) = topology {
+        let text = std::fs::read_to_string(path).map_err(|it| it.to_string())?;
+        let path = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        stage.world.declare(Source { path, text })?;
+    }
     for (at, line) in text.lines().enumerate() {
         let line = line.split(" #").next().unwrap_or_default().trim();
         if line.is_empty() || line.starts_with('#') {

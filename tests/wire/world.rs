@@ -30,6 +30,11 @@ use railpost::session::desk::Gate;
 use railpost::session::desk::OpenError;
 use railpost::session::desk::Opened;
 use railpost::session::outbox::Outbox;
+use railpost::topology::Source;
+use railpost::topology::apply::apply;
+use railpost::topology::load;
+use railpost::topology::render;
+use railpost::topology::render::Color;
 
 /// Every connection's outbox, and whose turn it is.
 #[derive(Default)]
@@ -236,6 +241,18 @@ impl World {
             sessions: BTreeMap::new(),
             limits: Arc::new(limits),
         }
+    }
+
+    /// Makes the vhost what a topology file says.
+    pub fn declare(&mut self, source: Source) -> Result<(), String> {
+        let loaded = load(&[source]);
+        if !loaded.diagnostics.is_empty() {
+            return Err(render::text(&loaded.diagnostics, &loaded.topology.sources, Color::Plain));
+        }
+        let topology = &loaded.topology;
+        let declared = topology.vhost("/").expect("the file is about it");
+        apply(&mut self.desk.0, declared, &topology.sources).map_err(|it| it.join("; "))?;
+        Ok(())
     }
 
     pub fn connect(&mut self, id: ConnectionId) {

@@ -13,8 +13,8 @@ pub(in crate::topology) const RULE: Rule = Rule {
     code: CODE,
     allowable: false,
     page: "Two services consume one queue, so they take each other's messages: of twenty events \
-           each sees about ten. A copy for each needs a queue for each. At run time a connection of \
-           another service that consumes a declared queue is refused for the same reason.",
+           each sees about ten. A copy for each needs a queue for each. At run time a connection \
+           of another service that consumes a declared queue is refused for the same reason.",
     wrong: "[services.member]\n\
             [services.promotion]\n\
             [exchanges.newuser]\n\

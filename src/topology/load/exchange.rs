@@ -213,10 +213,10 @@ pub(in crate::topology) fn bindings(fields: &Fields<'_>, report: &mut Report) ->
 }
 
 fn binding(fields: &Fields<'_>, report: &mut Report) -> Option<Binding> {
-    let key = match fields.get("key") {
-        Some(item) => item.text(report)?.map(BindingKey::new),
-        None => Located::new(BindingKey::new(""), fields.origin),
-    };
+    let key = fields.get("key").map(|item| item.text(report).map(|it| it.map(BindingKey::new)));
+    // With a key that cannot be read, what the binding matches is unknown.
+    report.left_out |= matches!(key, Some(None));
+    let key = key.flatten().unwrap_or(Located::new(BindingKey::new(""), fields.origin));
     let Some(item) = fields.get("exchange") else {
         fields.missing("exchange", "name what it is bound to: `exchange = \"…\"`", report);
         return None;

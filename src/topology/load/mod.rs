@@ -27,7 +27,6 @@ use crate::topology::compile;
 use crate::topology::declared::AllowScope;
 use crate::topology::declared::Topology;
 use crate::topology::declared::Vhost;
-use crate::topology::declared::VhostSettings;
 use crate::topology::diagnostic;
 use crate::topology::diagnostic::Diagnostic;
 use crate::topology::diagnostic::Report;
@@ -156,7 +155,10 @@ fn open<'d>(
             name = vhost_name(text.value, text.origin, report).unwrap_or(name);
         }
     }
-    let vhost = topology.vhosts.entry(name.clone()).or_insert_with(|| empty(&name, origin));
+    let vhost = topology
+        .vhosts
+        .entry(name.clone())
+        .or_insert_with(|| Vhost { origin, ..Vhost::empty(&name) });
     if let Some(fields) = settings {
         service::load_settings(&mut vhost.settings, &fields, report);
     }
@@ -165,20 +167,6 @@ fn open<'d>(
 
 fn vhost_name(text: &str, origin: Origin, report: &mut Report) -> Option<VhostName> {
     name::declared("vhost", text, origin, report)
-}
-
-fn empty(name: &VhostName, origin: Origin) -> Vhost {
-    Vhost {
-        name: name.clone(),
-        origin,
-        settings: VhostSettings::default(),
-        services: Default::default(),
-        exchanges: Default::default(),
-        queues: Default::default(),
-        per_instance: Default::default(),
-        retry: Default::default(),
-        scenarios: Vec::new(),
-    }
 }
 
 /// The tables under `key` whose names may be declared.

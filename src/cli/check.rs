@@ -1,0 +1,47 @@
+//! `railpost check`: what is wrong with topology files.
+
+use std::io::IsTerminal as _;
+
+use crate::cli::args::CheckArgs;
+use crate::cli::args::CheckFormat;
+use crate::cli::args::Color;
+use crate::cli::args::FailOn;
+use crate::cli::exit::Exit;
+use crate::cli::files;
+use crate::cli::files::color_of;
+use crate::topology;
+use crate::topology::diagnostic::Tally;
+use crate::topology::render;
+
+pub(in crate::cli) fn run(args: &CheckArgs) -> Exit {
+    let sources = match files::read(&files::or_default(&args.paths)) {
+        Ok(sources) => sources,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Unusable;
+        }
+    };
+    let loaded = topology::check(&sources, files::today());
+    let (found, sources) = (&loaded.diagnostics, &loaded.topology.sources);
+    let tally = Tally::of(found);
+    match args.format {
+        CheckFormat::Json => print!("{}", render::json(found, sources)),
+        CheckFormat::Github => print!("{}", render::github(found, sources)),
+        CheckFormat::Text => {
+            let color = match args.color {
+                Color::Always => render::Color::Ansi,
+                Color::Never => render::Color::Plain,
+                Color::Auto => color_of(std::io::stdout().is_terminal()),
+            };
+            print!("{}", render::text(found, sources, color));
+            let plural = if sources.n_files() == 1 { "" } else { "s" };
+            println!("{} file{plural}: {tally}", sources.n_files());
+        }
+    }
+    let fails = match args.fail_on {
+        FailOn::Error => tally.errors > 0,
+        FailOn::Warning => tally.errors + tally.warnings > 0,
+        FailOn::Info => !found.is_empty(),
+    };
+    if fails { Exit::Findings } else { Exit::Fine }
+}
