@@ -12,6 +12,7 @@ pub mod error;
 mod index;
 mod journal;
 pub mod message;
+pub mod planted;
 pub mod reader;
 mod record;
 mod recovery;

@@ -17,6 +17,8 @@ use crate::storage::disk::FileName;
 use crate::storage::error::StorageError;
 use crate::storage::index::Index;
 use crate::storage::journal::Position;
+use crate::storage::planted::Bugs;
+use crate::storage::planted::PlantedBug;
 use crate::storage::report::Loss;
 use crate::storage::report::Recovery;
 use crate::storage::report::TornTail;
@@ -32,6 +34,7 @@ pub(crate) struct Replay<'a> {
     pub(crate) salt: u32,
     /// Look for evidence everywhere: the checkpoint may not be the newest there was.
     pub(crate) thorough: bool,
+    pub(crate) bugs: Bugs,
     pub(crate) position: Position,
     pub(crate) report: Recovery,
     /// Segments that hold a part of the replayed log.
@@ -82,7 +85,7 @@ impl Replay<'_> {
             // An earlier start may have dropped what is here and gone on elsewhere.
             if let Some(linked) = self.linked() {
                 self.position = linked;
-            } else if !self.was_promised(&mut scan) {
+            } else if !self.was_promised(&mut scan) && !self.takes_anyway(damaged.is_some()) {
                 let (offset, after) = (self.position.offset, self.position.last);
                 let torn = any_header(&mut scan, offset, |header| header.place.id > after);
                 self.report.torn = torn.then_some(TornTail { segment, offset, after });
@@ -161,6 +164,11 @@ impl Replay<'_> {
             self.visited.contains(number) || self.index.segments.get(*number).is_some()
         };
         self.files.iter().filter(move |(number, _)| !known(number)).map(|(n, bytes)| (*n, *bytes))
+    }
+
+    fn takes_anyway(&self, has_header: bool) -> bool {
+        self.bugs.has(PlantedBug::TornEndRefused)
+            || (has_header && self.bugs.has(PlantedBug::TornBatchApplied))
     }
 
     /// Whether a batch somewhere says that a batch behind the position was synced.

@@ -20,6 +20,7 @@ use crate::storage::index::Index;
 use crate::storage::journal::Journal;
 use crate::storage::journal::Position;
 use crate::storage::journal::Spare;
+use crate::storage::planted::PlantedBug;
 use crate::storage::recovery::Replay;
 use crate::storage::report::Recovery;
 use crate::storage::scan::Scan;
@@ -59,6 +60,7 @@ impl<D: Disk> Store<D> {
             files: &files.segments,
             salt: store_file.salt(),
             thorough: loaded.thorough,
+            bugs: config.bugs,
             position: loaded.stamp.position,
             report: loaded.report,
             visited: BTreeSet::new(),
@@ -78,7 +80,9 @@ impl<D: Disk> Store<D> {
         }
         // A checkpoint that cannot be read may have skipped numbers already.
         let n_starts = 1 + report.checkpoints_damaged as u64;
-        index.skip_numbers(NUMBER_RESERVE * n_starts);
+        if !config.bugs.has(PlantedBug::NumbersReused) {
+            index.skip_numbers(NUMBER_RESERVE * n_starts);
+        }
         let journal = start_journal(
             &*disk,
             &mut index,
@@ -266,6 +270,6 @@ fn start_journal(
         disk.sync_folder(Folder::Log).map_err(StorageError::at("sync the folder of", file))?;
     }
     let first_id = BatchId(end.last.0 + reserve);
-    let sizes = (config.segment_bytes, salt);
+    let sizes = (config.segment_bytes, salt, config.bugs);
     Journal::start(disk, &mut index.segments, spares, end, (first_id, next_number), sizes)
 }
