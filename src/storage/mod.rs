@@ -14,6 +14,7 @@ mod journal;
 pub mod message;
 pub mod planted;
 pub mod reader;
+mod rebuild;
 mod record;
 mod recovery;
 pub mod report;

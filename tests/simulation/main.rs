@@ -13,6 +13,7 @@ mod disk;
 mod model;
 mod power;
 mod random;
+mod rot;
 mod world;
 
 use std::panic;

@@ -21,6 +21,7 @@ use crate::storage::journal::Journal;
 use crate::storage::journal::Position;
 use crate::storage::journal::Spare;
 use crate::storage::planted::PlantedBug;
+use crate::storage::rebuild::check_chunks;
 use crate::storage::recovery::Replay;
 use crate::storage::report::Recovery;
 use crate::storage::scan::Scan;
@@ -54,6 +55,7 @@ impl<D: Disk> Store<D> {
         let store_file = store_file(&*disk, &files, &config)?;
         let loaded = load(&*disk, &files, store_file.salt(), &config)?;
         let (mut index, checkpoints) = (loaded.index, loaded.checkpoints);
+        let rebuilt = check_chunks(&*disk, &mut index, store_file.salt())?;
         let mut replay = Replay {
             disk: &*disk,
             index: &mut index,
@@ -63,12 +65,16 @@ impl<D: Disk> Store<D> {
             bugs: config.bugs,
             position: loaded.stamp.position,
             report: loaded.report,
+            damaged: Vec::new(),
             visited: BTreeSet::new(),
         };
         if replay.position != Position::default() {
             replay.run()?;
         }
         replay.check_segments()?;
+        replay.quarantine()?;
+        replay.report.chunks_rebuilt = rebuilt.n_chunks;
+        replay.report.losses.extend(rebuilt.losses);
         let Replay { report, visited, position, .. } = replay;
         if !report.losses.is_empty() && !config.accept_loss {
             return Err(StorageError::Losses { losses: report.losses });
