@@ -71,20 +71,11 @@ pub enum KeySource {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ArgumentError {
     /// The value is not one the argument can have.
-    Invalid {
-        key: &'static str,
-        fault: ArgumentFault,
-    },
+    Invalid { key: &'static str, fault: ArgumentFault },
     /// The argument belongs to another type of queue.
-    OtherQueueType {
-        key: &'static str,
-        queue_type: QueueType,
-    },
+    OtherQueueType { key: &'static str, queue_type: QueueType },
     /// The dead-letter exchange is not named by a string.
-    ExchangeNotText {
-        key: &'static str,
-        got: &'static str,
-    },
+    ExchangeNotText { key: &'static str, got: &'static str },
     /// A feature this broker does not have yet; named, never ignored.
     NotBuilt { key: &'static str, value: String },
 }
@@ -174,10 +165,7 @@ impl QueueArguments {
     /// or older versions that mean nothing on one node are accepted without effect.
     /// `x-delivery-limit` and `x-delayed-retry-*` are accepted on classic queues too.
     pub fn parse(table: &Table) -> Result<QueueArguments, ArgumentError> {
-        let mut arguments = QueueArguments {
-            queue_type: queue_type(table)?,
-            ..Default::default()
-        };
+        let mut arguments = QueueArguments { queue_type: queue_type(table)?, ..Default::default() };
         let of = |key: &'static str| table.get(key).map(|value| (key, value));
         arguments.message_ttl = of("x-message-ttl").map(|it| millis(it, 0)).transpose()?;
         arguments.expires = of("x-expires").map(|it| millis(it, 1)).transpose()?;
@@ -185,24 +173,17 @@ impl QueueArguments {
         arguments.length_bytes_max = of("x-max-length-bytes").map(natural).transpose()?;
         arguments.overflow = of("x-overflow").map(overflow).transpose()?;
         arguments.dead_letter_exchange = of("x-dead-letter-exchange").map(exchange).transpose()?;
-        arguments.dead_letter_routing_key = of("x-dead-letter-routing-key")
-            .map(|it| text(it).map(str::to_owned))
-            .transpose()?;
+        arguments.dead_letter_routing_key =
+            of("x-dead-letter-routing-key").map(|it| text(it).map(str::to_owned)).transpose()?;
         if arguments.dead_letter_routing_key.is_some() && arguments.dead_letter_exchange.is_none() {
-            return Err(invalid(
-                "x-dead-letter-routing-key",
-                ArgumentFault::KeyWithoutExchange,
-            ));
+            return Err(invalid("x-dead-letter-routing-key", ArgumentFault::KeyWithoutExchange));
         }
-        arguments.single_active_consumer = of("x-single-active-consumer")
-            .map(boolean)
-            .transpose()?
-            .unwrap_or_default();
+        arguments.single_active_consumer =
+            of("x-single-active-consumer").map(boolean).transpose()?.unwrap_or_default();
         arguments.priority_max = of("x-max-priority").map(priority).transpose()?;
         arguments.delivery_limit = of("x-delivery-limit").map(delivery_limit).transpose()?;
-        arguments.consumer_timeout = of("x-consumer-timeout")
-            .map(|it| millis(it, 0))
-            .transpose()?;
+        arguments.consumer_timeout =
+            of("x-consumer-timeout").map(|it| millis(it, 0)).transpose()?;
         arguments.delayed_retry = delayed_retry(table)?;
         arguments.key = of("x-railpost-key").map(key_source).transpose()?;
         check_words(table)?;
@@ -213,11 +194,7 @@ impl QueueArguments {
         only_on(
             table,
             arguments.queue_type,
-            &[
-                "x-max-age",
-                "x-stream-max-segment-size-bytes",
-                "x-stream-filter-size-bytes",
-            ],
+            &["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes"],
         )?;
         Ok(arguments)
     }
@@ -237,14 +214,8 @@ fn queue_type(table: &Table) -> Result<QueueType, ArgumentError> {
     match text((key, value))? {
         "classic" => Ok(QueueType::Classic),
         "quorum" => Ok(QueueType::Quorum),
-        "stream" => Err(ArgumentError::NotBuilt {
-            key,
-            value: "stream".to_owned(),
-        }),
-        other => Err(invalid(
-            key,
-            ArgumentFault::UnsupportedQueueType(other.to_owned()),
-        )),
+        "stream" => Err(ArgumentError::NotBuilt { key, value: "stream".to_owned() }),
+        other => Err(invalid(key, ArgumentFault::UnsupportedQueueType(other.to_owned()))),
     }
 }
 
@@ -260,17 +231,11 @@ fn check_words(table: &Table) -> Result<(), ArgumentError> {
         let key = "x-queue-leader-locator";
         let known = ["client-local", "balanced", "random", "least-leaders"];
         if !known.contains(&text((key, value))?) {
-            return Err(invalid(
-                key,
-                ArgumentFault::Unknown("invalid_queue_locator_arg"),
-            ));
+            return Err(invalid(key, ArgumentFault::Unknown("invalid_queue_locator_arg")));
         }
     }
     for key in ["x-max-in-memory-length", "x-max-in-memory-bytes"] {
-        table
-            .get(key)
-            .map(|value| natural((key, value)))
-            .transpose()?;
+        table.get(key).map(|value| natural((key, value))).transpose()?;
     }
     if let Some(value) = table.get("x-quorum-initial-group-size") {
         positive(("x-quorum-initial-group-size", value))?;
@@ -290,9 +255,7 @@ fn only_on(
 }
 
 fn integer((key, value): Argument<'_>) -> Result<i64, ArgumentError> {
-    let fault = ArgumentFault::NotInteger {
-        got: value.type_name(),
-    };
+    let fault = ArgumentFault::NotInteger { got: value.type_name() };
     value.as_integer().ok_or(invalid(key, fault))
 }
 
@@ -309,11 +272,7 @@ fn positive(argument: Argument<'_>) -> Result<u64, ArgumentError> {
 }
 
 fn millis(argument: Argument<'_>, minimum: u64) -> Result<Millis, ArgumentError> {
-    let number = if minimum == 0 {
-        natural(argument)?
-    } else {
-        positive(argument)?
-    };
+    let number = if minimum == 0 { natural(argument)? } else { positive(argument)? };
     if number > limit::TTL_MS {
         let number = i64::try_from(number).unwrap_or(i64::MAX);
         return Err(invalid(argument.0, ArgumentFault::TooLarge(number)));
@@ -322,26 +281,19 @@ fn millis(argument: Argument<'_>, minimum: u64) -> Result<Millis, ArgumentError>
 }
 
 fn text<'a>((key, value): Argument<'a>) -> Result<&'a str, ArgumentError> {
-    let fault = ArgumentFault::UnacceptableType {
-        got: value.type_name(),
-    };
+    let fault = ArgumentFault::UnacceptableType { got: value.type_name() };
     value.as_text().ok_or(invalid(key, fault))
 }
 
 fn exchange((key, value): Argument<'_>) -> Result<ExchangeName, ArgumentError> {
     match value.as_text() {
         Some(name) => Ok(ExchangeName::new(name)),
-        None => Err(ArgumentError::ExchangeNotText {
-            key,
-            got: value.type_name(),
-        }),
+        None => Err(ArgumentError::ExchangeNotText { key, got: value.type_name() }),
     }
 }
 
 fn boolean((key, value): Argument<'_>) -> Result<bool, ArgumentError> {
-    let fault = ArgumentFault::UnacceptableType {
-        got: value.type_name(),
-    };
+    let fault = ArgumentFault::UnacceptableType { got: value.type_name() };
     value.as_bool().ok_or(invalid(key, fault))
 }
 
@@ -350,10 +302,7 @@ fn overflow(argument: Argument<'_>) -> Result<Overflow, ArgumentError> {
         "drop-head" => Ok(Overflow::DropHead),
         "reject-publish" => Ok(Overflow::RejectPublish),
         "reject-publish-dlx" => Ok(Overflow::RejectPublishDeadLetter),
-        _ => Err(invalid(
-            argument.0,
-            ArgumentFault::Unknown("invalid_overflow"),
-        )),
+        _ => Err(invalid(argument.0, ArgumentFault::Unknown("invalid_overflow"))),
     }
 }
 
@@ -377,25 +326,15 @@ fn delayed_retry(table: &Table) -> Result<Option<DelayedRetry>, ArgumentError> {
             "all" | "failed" | "returned" => {}
             "disabled" => return Ok(None),
             _ => {
-                return Err(invalid(
-                    argument.0,
-                    ArgumentFault::Unknown("invalid_delayed_retry"),
-                ));
+                return Err(invalid(argument.0, ArgumentFault::Unknown("invalid_delayed_retry")));
             }
         }
     }
-    let Some(min) = of("x-delayed-retry-min")
-        .map(|it| millis(it, 1))
-        .transpose()?
-    else {
+    let Some(min) = of("x-delayed-retry-min").map(|it| millis(it, 1)).transpose()? else {
         return Ok(None);
     };
-    let max = of("x-delayed-retry-max")
-        .map(|it| millis(it, 1))
-        .transpose()?;
-    let multiplier_milli = of("x-delayed-retry-multiplier")
-        .map(multiplier)
-        .transpose()?;
+    let max = of("x-delayed-retry-max").map(|it| millis(it, 1)).transpose()?;
+    let multiplier_milli = of("x-delayed-retry-multiplier").map(multiplier).transpose()?;
     Ok(Some(DelayedRetry {
         min,
         max: max.unwrap_or(Millis(limit::TTL_MS)).max(min),
@@ -417,11 +356,7 @@ fn multiplier((key, value): Argument<'_>) -> Result<u32, ArgumentError> {
     if !(1.0..=1000.0).contains(&number) {
         return Err(invalid(key, ArgumentFault::Unknown("invalid_multiplier")));
     }
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "1 to 1000"
-    )]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 1000")]
     Ok((number * 1000.0).round() as u32)
 }
 
@@ -435,9 +370,7 @@ mod tests {
     use super::*;
 
     fn parse(entries: &[(&str, Value)]) -> Result<QueueArguments, ArgumentError> {
-        let entries = entries
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.clone()));
+        let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
         QueueArguments::parse(&Table(entries.collect()))
     }
 
@@ -453,57 +386,22 @@ mod tests {
     fn wrong_values_are_named() {
         use ArgumentFault::*;
         let cases = [
-            (
-                "x-message-ttl",
-                Value::text("1"),
-                NotInteger { got: "longstr" },
-            ),
+            ("x-message-ttl", Value::text("1"), NotInteger { got: "longstr" }),
             ("x-message-ttl", Value::I32(-1), Negative(-1)),
-            (
-                "x-message-ttl",
-                Value::I64(315_360_000_001),
-                TooLarge(315_360_000_001),
-            ),
+            ("x-message-ttl", Value::I64(315_360_000_001), TooLarge(315_360_000_001)),
             ("x-expires", Value::I32(0), Zero),
             ("x-max-length", Value::I32(-1), Negative(-1)),
             ("x-max-priority", Value::I32(256), AboveMaximum(256)),
             ("x-overflow", Value::text("x"), Unknown("invalid_overflow")),
-            (
-                "x-overflow",
-                Value::I32(1),
-                UnacceptableType { got: "signedint" },
-            ),
-            (
-                "x-queue-type",
-                Value::text("foo"),
-                UnsupportedQueueType("foo".into()),
-            ),
-            (
-                "x-single-active-consumer",
-                Value::text("y"),
-                UnacceptableType { got: "longstr" },
-            ),
-            (
-                "x-delivery-limit",
-                Value::text("3"),
-                NotInteger { got: "longstr" },
-            ),
-            (
-                "x-dead-letter-routing-key",
-                Value::text("k"),
-                KeyWithoutExchange,
-            ),
-            (
-                "x-railpost-key",
-                Value::text("header:"),
-                Unknown("invalid_key"),
-            ),
+            ("x-overflow", Value::I32(1), UnacceptableType { got: "signedint" }),
+            ("x-queue-type", Value::text("foo"), UnsupportedQueueType("foo".into())),
+            ("x-single-active-consumer", Value::text("y"), UnacceptableType { got: "longstr" }),
+            ("x-delivery-limit", Value::text("3"), NotInteger { got: "longstr" }),
+            ("x-dead-letter-routing-key", Value::text("k"), KeyWithoutExchange),
+            ("x-railpost-key", Value::text("header:"), Unknown("invalid_key")),
         ];
         for (key, value, fault) in cases {
-            assert_eq!(
-                parse(&[(key, value)]),
-                Err(ArgumentError::Invalid { key, fault })
-            );
+            assert_eq!(parse(&[(key, value)]), Err(ArgumentError::Invalid { key, fault }));
         }
     }
 
@@ -519,18 +417,12 @@ mod tests {
         );
         assert_eq!(
             parse(&[("x-queue-type", Value::text("stream"))]),
-            Err(ArgumentError::NotBuilt {
-                key: "x-queue-type",
-                value: "stream".into()
-            })
+            Err(ArgumentError::NotBuilt { key: "x-queue-type", value: "stream".into() })
         );
     }
 
     #[test]
     fn unknown_arguments_are_left_alone() {
-        assert_eq!(
-            parse(&[("x-something-else", Value::Void)]),
-            Ok(QueueArguments::default())
-        );
+        assert_eq!(parse(&[("x-something-else", Value::Void)]), Ok(QueueArguments::default()));
     }
 }

@@ -45,8 +45,7 @@ impl Message {
         scratch.clear();
         let mut head = pack(parts, body_bytes, scratch);
         if packed {
-            body.iter()
-                .for_each(|chunk| scratch.extend_from_slice(chunk));
+            body.iter().for_each(|chunk| scratch.extend_from_slice(chunk));
         } else {
             head.chunks = Some(body.into());
         }
@@ -121,11 +120,7 @@ impl Message {
 
     /// Bytes of memory it takes, allocator overhead apart.
     pub fn memory_bytes(&self) -> u64 {
-        let chunks = if self.head().chunks.is_some() {
-            self.head().body_bytes
-        } else {
-            0
-        };
+        let chunks = if self.head().chunks.is_some() { self.head().body_bytes } else { 0 };
         (self.0.slice.len() + size_of::<Head>() + 16) as u64 + chunks
     }
 
@@ -160,9 +155,7 @@ impl<'a> Body<'a> {
             Body::Packed(bytes) => (Some(bytes), &[]),
             Body::Chunks(chunks) => (None, chunks),
         };
-        packed
-            .into_iter()
-            .chain(chunks.iter().map(|chunk| &chunk[..]))
+        packed.into_iter().chain(chunks.iter().map(|chunk| &chunk[..]))
     }
 }
 
@@ -208,21 +201,12 @@ mod tests {
 
     #[test]
     fn small_and_large_bodies_read_the_same() {
-        for size in [
-            0,
-            1,
-            1000,
-            limit::PACKED_BODY_BYTES,
-            limit::PACKED_BODY_BYTES + 1,
-        ] {
+        for size in [0, 1, 1000, limit::PACKED_BODY_BYTES, limit::PACKED_BODY_BYTES + 1] {
             let body: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
             let properties = [0x10, 0, 2];
             let chunks: Vec<Bytes> = body.chunks(5000).map(Bytes::copy_from_slice).collect();
-            let message = Message::new(
-                parts(Properties::from_checked(&properties)),
-                &chunks,
-                &mut vec![1],
-            );
+            let message =
+                Message::new(parts(Properties::from_checked(&properties)), &chunks, &mut vec![1]);
             assert_eq!(message.exchange(), "orders");
             assert_eq!(message.routing_key(), RoutingKey("order.created"));
             assert_eq!(message.properties().as_bytes(), properties);

@@ -50,10 +50,7 @@ pub struct RoutingKey<'a>(pub &'a str);
 
 impl<K> Name<K> {
     pub fn new(text: &str) -> Name<K> {
-        Name {
-            text: Arc::from(text),
-            kind: PhantomData,
-        }
+        Name { text: Arc::from(text), kind: PhantomData }
     }
 
     pub fn as_str(&self) -> &str {
@@ -63,10 +60,7 @@ impl<K> Name<K> {
 
 impl<K> Clone for Name<K> {
     fn clone(&self) -> Name<K> {
-        Name {
-            text: Arc::clone(&self.text),
-            kind: PhantomData,
-        }
+        Name { text: Arc::clone(&self.text), kind: PhantomData }
     }
 }
 
@@ -92,10 +86,7 @@ impl<K> From<&str> for Name<K> {
 
 impl<K> From<String> for Name<K> {
     fn from(text: String) -> Name<K> {
-        Name {
-            text: Arc::from(text),
-            kind: PhantomData,
-        }
+        Name { text: Arc::from(text), kind: PhantomData }
     }
 }
 

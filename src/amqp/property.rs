@@ -131,11 +131,7 @@ impl<'a> Properties<'a> {
                 return Err(PropertyError::Truncated);
             }
         }
-        if at == bytes.len() {
-            Ok(Properties(bytes))
-        } else {
-            Err(PropertyError::TrailingBytes)
-        }
+        if at == bytes.len() { Ok(Properties(bytes)) } else { Err(PropertyError::TrailingBytes) }
     }
 
     /// Wraps bytes that [`Properties::check`] accepted when they came in.
@@ -217,9 +213,7 @@ impl<'a> Properties<'a> {
 
     /// The header table, decoded.
     pub fn headers(self) -> Option<Table> {
-        Table::decode(self.find(Property::Headers)?)
-            .ok()
-            .map(|(table, _)| table)
+        Table::decode(self.find(Property::Headers)?).ok().map(|(table, _)| table)
     }
 
     /// A form that can be changed and written back.
@@ -289,15 +283,8 @@ impl PropertyList {
 
     /// Appends the properties' wire form.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut flags = if self.headers.is_some() {
-            Property::Headers.flag()
-        } else {
-            0
-        };
-        flags |= self
-            .other
-            .iter()
-            .fold(0, |flags, (property, _)| flags | property.flag());
+        let mut flags = if self.headers.is_some() { Property::Headers.flag() } else { 0 };
+        flags |= self.other.iter().fold(0, |flags, (property, _)| flags | property.flag());
         out.extend_from_slice(&flags.to_be_bytes());
         for property in ALL {
             if property == Property::Headers {
@@ -348,10 +335,7 @@ mod tests {
         assert_eq!(properties.message_id(), Some("m-1"));
         assert_eq!(properties.timestamp(), Some(1_700_000_000));
         assert_eq!(properties.text(Property::AppId), None);
-        assert_eq!(
-            properties.headers().unwrap().get("tenant"),
-            Some(&Value::text("eu"))
-        );
+        assert_eq!(properties.headers().unwrap().get("tenant"), Some(&Value::text("eu")));
         assert_eq!(properties.edit().to_bytes(), bytes);
     }
 
@@ -372,20 +356,14 @@ mod tests {
         assert_eq!(check(&[0x80, 0, 1, 0xff]), PropertyError::NotUtf8);
         assert_eq!(check(&[0x80, 1, 0, 0]), PropertyError::Continued);
         assert_eq!(check(&[0, 0, 9]), PropertyError::TrailingBytes);
-        assert_eq!(
-            check(&[0x20, 0, 0, 0, 0, 9]),
-            PropertyError::Table(TableError::Truncated)
-        );
+        assert_eq!(check(&[0x20, 0, 0, 0, 0, 9]), PropertyError::Table(TableError::Truncated));
     }
 
     #[test]
     fn every_prefix_is_refused() {
         let bytes = sample().to_bytes();
         for end in 0..bytes.len() {
-            assert!(
-                Properties::check(&bytes[..end]).is_err(),
-                "prefix of {end} bytes"
-            );
+            assert!(Properties::check(&bytes[..end]).is_err(), "prefix of {end} bytes");
         }
     }
 }

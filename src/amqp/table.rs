@@ -53,10 +53,7 @@ pub enum TableError {
 
 impl Table {
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     /// Sets `key` where it stands, or appends it.
@@ -339,11 +336,7 @@ fn container_end(bytes: &[u8], at: usize) -> Result<usize, TableError> {
     let size = bytes.get(at..at + 4).ok_or(TableError::Truncated)?;
     let size = u32::from_be_bytes([size[0], size[1], size[2], size[3]]) as usize;
     let end = at + 4 + size;
-    if end > bytes.len() {
-        Err(TableError::Truncated)
-    } else {
-        Ok(end)
-    }
+    if end > bytes.len() { Err(TableError::Truncated) } else { Ok(end) }
 }
 
 /// Decodes entries that [`check`] has passed.
@@ -352,9 +345,7 @@ fn decode_entries(mut bytes: &[u8]) -> Table {
     while let Some((&len, rest)) = bytes.split_first() {
         let (name, rest) = rest.split_at(usize::from(len));
         let (value, rest) = decode_value(rest);
-        table
-            .0
-            .push((String::from_utf8_lossy(name).into_owned(), value));
+        table.0.push((String::from_utf8_lossy(name).into_owned(), value));
         bytes = rest;
     }
     table
@@ -376,13 +367,7 @@ fn decode_value(bytes: &[u8]) -> (Value, &[u8]) {
         b'd' => (Value::F64(f64::from_be_bytes(array(rest))), &rest[8..]),
         b'D' => {
             let value = u32::from_be_bytes(array(&rest[1..]));
-            (
-                Value::Decimal {
-                    scale: rest[0],
-                    value,
-                },
-                &rest[5..],
-            )
+            (Value::Decimal { scale: rest[0], value }, &rest[5..])
         }
         b'T' => (Value::Time(u64::from_be_bytes(array(rest))), &rest[8..]),
         b'S' | b'x' | b'A' | b'F' => {

@@ -52,12 +52,8 @@ impl Add<Millis> for Timestamp {
 /// Writes the largest unit that loses nothing: `1s`, `1500ms`, `2m`, `3h`, `7d`.
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u64, &str); 4] = [
-            (86_400_000, "d"),
-            (3_600_000, "h"),
-            (60_000, "m"),
-            (1000, "s"),
-        ];
+        const UNITS: [(u64, &str); 4] =
+            [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
         if self.0 == 0 {
             return f.write_str("0s");
         }

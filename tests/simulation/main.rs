@@ -10,7 +10,10 @@
 )]
 
 mod disk;
+mod full;
 mod model;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod power;
 mod random;
 mod rot;

@@ -98,23 +98,14 @@ fn nesting_is_bounded_without_recursion() {
 
 #[test]
 fn unknown_types_are_named() {
-    assert_eq!(
-        check(b"\0\0\0\x03\x01a~"),
-        Err(TableError::UnknownType(b'~'))
-    );
-    assert_eq!(
-        check(b"\0\0\0\x03\x01aU"),
-        Err(TableError::UnknownType(b'U'))
-    );
+    assert_eq!(check(b"\0\0\0\x03\x01a~"), Err(TableError::UnknownType(b'~')));
+    assert_eq!(check(b"\0\0\0\x03\x01aU"), Err(TableError::UnknownType(b'U')));
 }
 
 #[test]
 fn a_size_beyond_the_buffer_is_truncated_not_allocated() {
     assert_eq!(check(b"\xff\xff\xff\xff\x01a"), Err(TableError::Truncated));
-    assert_eq!(
-        check(b"\0\0\0\x07\x01aS\xff\xff\xff\xff"),
-        Err(TableError::Truncated)
-    );
+    assert_eq!(check(b"\0\0\0\x07\x01aS\xff\xff\xff\xff"), Err(TableError::Truncated));
 }
 
 #[test]
