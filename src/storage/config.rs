@@ -1,6 +1,7 @@
 //! The sizes and distances a store works with; tests use tiny ones.
 
 use crate::amqp::time::Millis;
+use crate::storage::planted::Bugs;
 
 /// How a store is laid out and how much it may take. Everything but
 /// [`segment_bytes`](Config::segment_bytes) may differ from one start to the next; segments of
@@ -26,6 +27,8 @@ pub struct Config {
     pub free_bytes_min: u64,
     /// Go on where structural damage was found, with what can still be read.
     pub accept_loss: bool,
+    /// Mistakes for the simulator to find.
+    pub bugs: Bugs,
 }
 
 impl Default for Config {
@@ -40,6 +43,7 @@ impl Default for Config {
             spare_segments: 4,
             free_bytes_min: 1 << 30,
             accept_loss: false,
+            bugs: Bugs::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::storage::index::queue::Around;
 use crate::storage::index::queue::Keeps;
 use crate::storage::index::queue::QueueIndex;
 use crate::storage::index::sealed::Sealed;
+use crate::storage::message::Target;
 use crate::storage::record::Frame;
 use crate::storage::record::Message;
 use crate::storage::record::Record;
@@ -271,6 +272,33 @@ impl Index {
         self.queues.get(&queue)
     }
 
+    pub(crate) fn queue_mut(&mut self, queue: QueueId) -> Option<&mut QueueIndex> {
+        self.queues.get_mut(&queue)
+    }
+
+    /// Counts anew what of each segment is live.
+    pub(crate) fn recount(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+        self.segments.clear_counts();
+        for queue in self.queues.values_mut() {
+            for chunk in &mut queue.chunks {
+                let n_bytes = chunk.load(disk)?;
+                chunk.live_from(0).for_each(|(_, (entry, _))| self.segments.retain(entry));
+                if n_bytes > 0 {
+                    chunk.spill();
+                }
+            }
+            queue.tail.live_from(0).for_each(|(_, (entry, _))| self.segments.retain(entry));
+        }
+        for chunk in &mut self.garbage {
+            let n_bytes = chunk.load(disk)?;
+            chunk.live_from(0).for_each(|(_, (entry, _))| self.segments.retain(entry));
+            if n_bytes > 0 {
+                chunk.spill();
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn put_queue(&mut self, id: QueueId, queue: QueueIndex) {
         self.memory.grow(queue.chunks.iter().map(Sealed::resident_bytes).sum());
         self.queues.insert(id, queue);
@@ -281,6 +309,25 @@ impl Index {
         let mut ids: Vec<QueueId> = self.queues.keys().copied().collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// The queues that have `message` and look for it at `place`.
+    pub(crate) fn live_targets(
+        &mut self,
+        disk: &dyn Disk,
+        message: &Message<'_>,
+        place: (u32, u32),
+    ) -> Result<Vec<Target>, StorageError> {
+        let mut live = Vec::new();
+        for target in message.targets {
+            let entry = self
+                .with(target.queue, disk, |queue, around| queue.get(target.seq.0, around))?
+                .flatten();
+            if entry.is_some_and(|(entry, _)| (entry.segment, entry.offset) == place) {
+                live.push(target);
+            }
+        }
+        Ok(live)
     }
 
     /// Never gives `seq` of `queue` to another message.

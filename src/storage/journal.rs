@@ -10,6 +10,8 @@ use crate::storage::disk::Disk;
 use crate::storage::disk::FileName;
 use crate::storage::disk::Folder;
 use crate::storage::error::StorageError;
+use crate::storage::planted::Bugs;
+use crate::storage::planted::PlantedBug;
 use crate::storage::segment::Segment;
 use crate::storage::segment::Segments;
 
@@ -41,6 +43,7 @@ pub(crate) struct Journal {
     current_bytes: u64,
     segment_bytes: u64,
     salt: u32,
+    bugs: Bugs,
     /// The id that the next batch takes.
     next_id: BatchId,
     synced: BatchId,
@@ -66,7 +69,7 @@ impl Journal {
         mut spares: VecDeque<Spare>,
         last: Position,
         (first_id, next_number): (BatchId, u32),
-        (segment_bytes, salt): (u64, u32),
+        (segment_bytes, salt, bugs): (u64, u32, Bugs),
     ) -> Result<Journal, StorageError> {
         let fresh = spares.pop_front();
         let mut journal = Journal {
@@ -74,6 +77,7 @@ impl Journal {
             current_bytes: 0,
             segment_bytes,
             salt,
+            bugs,
             next_id: first_id,
             synced: last.last,
             sealed: true,
@@ -158,7 +162,11 @@ impl Journal {
     pub(crate) fn sync(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
         if !self.is_synced() {
             let file = FileName::Segment(self.position.segment);
-            disk.sync(file).map_err(StorageError::at("sync", file))?;
+            let mut result = disk.sync(file);
+            if result.is_err() && self.bugs.has(PlantedBug::SyncRetried) {
+                result = disk.sync(file);
+            }
+            result.map_err(StorageError::at("sync", file))?;
             self.synced = self.position.last;
         }
         Ok(())
@@ -208,7 +216,9 @@ impl Journal {
         self.put(disk, segments, &mut own)?;
         self.own = own;
         // Before the first batch of the next segment can be confirmed, the way there must be safe.
-        self.sync(disk)?;
+        if !self.bugs.has(PlantedBug::SwitchWithoutSync) {
+            self.sync(disk)?;
+        }
         self.enter(segments, next);
         Ok(())
     }
@@ -232,7 +242,9 @@ impl Journal {
             }
             return Err(error);
         }
-        disk.sync_folder(Folder::Log).map_err(StorageError::at("sync the folder of", file))?;
+        if !self.bugs.has(PlantedBug::FolderNotSynced) {
+            disk.sync_folder(Folder::Log).map_err(StorageError::at("sync the folder of", file))?;
+        }
         Ok(Spare { number, bytes })
     }
 

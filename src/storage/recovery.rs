@@ -17,6 +17,10 @@ use crate::storage::disk::FileName;
 use crate::storage::error::StorageError;
 use crate::storage::index::Index;
 use crate::storage::journal::Position;
+use crate::storage::planted::Bugs;
+use crate::storage::planted::PlantedBug;
+use crate::storage::record::Frame;
+use crate::storage::record::Record;
 use crate::storage::report::Loss;
 use crate::storage::report::Recovery;
 use crate::storage::report::TornTail;
@@ -32,8 +36,11 @@ pub(crate) struct Replay<'a> {
     pub(crate) salt: u32,
     /// Look for evidence everywhere: the checkpoint may not be the newest there was.
     pub(crate) thorough: bool,
+    pub(crate) bugs: Bugs,
     pub(crate) position: Position,
     pub(crate) report: Recovery,
+    /// Records whose bodies are damaged: segment, offset and length.
+    pub(crate) damaged: Vec<(u32, u64, u64)>,
     /// Segments that hold a part of the replayed log.
     pub(crate) visited: BTreeSet<u32>,
 }
@@ -82,14 +89,14 @@ impl Replay<'_> {
             // An earlier start may have dropped what is here and gone on elsewhere.
             if let Some(linked) = self.linked() {
                 self.position = linked;
-            } else if !self.was_promised(&mut scan) {
+            } else if !self.was_promised(&mut scan) && !self.takes_anyway(damaged.is_some()) {
                 let (offset, after) = (self.position.offset, self.position.last);
                 let torn = any_header(&mut scan, offset, |header| header.place.id > after);
                 self.report.torn = torn.then_some(TornTail { segment, offset, after });
                 return Ok(Turn::End);
             } else if let Some((header, damaged)) = damaged {
-                self.quarantine(&mut scan, &damaged);
-                self.accept(&mut scan, header, &damaged)?;
+                let left_out = self.note_damaged(&mut scan, &damaged);
+                self.accept(&mut scan, header, &left_out)?;
             } else if let Turn::End = self.lost_batches(&mut scan) {
                 return Ok(Turn::End);
             }
@@ -121,16 +128,43 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Names the messages at the places `damaged` and keeps their raw bytes.
-    fn quarantine(&mut self, scan: &mut Scan<'_>, damaged: &[usize]) {
-        let Some(found) = scan.batch(self.position.offset) else { return };
+    /// Notes records whose bodies are damaged; gives those to be left out.
+    ///
+    /// A message is taken into the index all the same, as it may have been settled later. A copy is
+    /// left out: the original is still where it was.
+    fn note_damaged(&mut self, scan: &mut Scan<'_>, damaged: &[usize]) -> Vec<usize> {
+        let Position { segment, offset, .. } = self.position;
+        let Some(found) = scan.batch(offset) else { return Vec::new() };
+        let mut left_out = Vec::new();
         for at in damaged {
-            let message = damaged::keep(self.disk, &found.bytes[*at..], &[]);
-            for (queue, seq) in &message.places {
-                self.index.use_number(*queue, *seq);
+            let Ok(frame) = Frame::parse(&found.bytes[*at..]) else { continue };
+            match frame.record() {
+                Ok(Record::Message(message)) if message.relocated => left_out.push(*at),
+                _ => self.damaged.push((segment, offset + *at as u64, frame.total_bytes())),
             }
-            self.report.damaged.push(message);
         }
+        left_out
+    }
+
+    /// Names the messages that are in a queue and whose bodies are damaged, and takes them out.
+    pub(crate) fn quarantine(&mut self) -> Result<(), StorageError> {
+        for (segment, offset, n_bytes) in std::mem::take(&mut self.damaged) {
+            let mut scan = Scan::new(self.disk, segment, offset + n_bytes, self.salt);
+            let record = scan.bytes(offset);
+            let place = (segment, offset_u32(offset));
+            let Ok(frame) = Frame::parse(record) else { continue };
+            let Ok(Record::Message(message)) = frame.record() else { continue };
+            let live = self.index.live_targets(self.disk, &message, place)?;
+            if live.is_empty() {
+                continue;
+            }
+            let places: Vec<_> = live.iter().map(|target| (target.queue, target.seq)).collect();
+            self.report.damaged.push(damaged::keep(self.disk, record, &places));
+            for (queue, seq) in places {
+                self.index.with(queue, self.disk, |queue, around| queue.remove(seq.0, around))?;
+            }
+        }
+        Ok(())
     }
 
     /// The segment whose first batch says that it comes right behind the position.
@@ -163,11 +197,19 @@ impl Replay<'_> {
         self.files.iter().filter(move |(number, _)| !known(number)).map(|(n, bytes)| (*n, *bytes))
     }
 
+    fn takes_anyway(&self, has_header: bool) -> bool {
+        self.bugs.has(PlantedBug::TornEndRefused)
+            || (has_header && self.bugs.has(PlantedBug::TornBatchApplied))
+    }
+
     /// Whether a batch somewhere says that a batch behind the position was synced.
     fn was_promised(&self, scan: &mut Scan<'_>) -> bool {
         let last = self.position.last;
         let promises = |header: &Header| header.place.synced > last;
-        if any_header(scan, self.position.offset, promises) {
+        // A torn write leaves other bytes, but not a block that cannot be read.
+        if scan.is_unreadable(self.position.offset)
+            || any_header(scan, self.position.offset, promises)
+        {
             return true;
         }
         self.unvisited().any(|(number, n_bytes)| {

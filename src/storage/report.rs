@@ -16,6 +16,8 @@ pub struct Recovery {
     pub checkpoint: u32,
     /// Checkpoint files that are missing or not whole. One is normal after a crash.
     pub checkpoints_damaged: usize,
+    /// Damaged pieces of the index that were made anew from the log.
+    pub chunks_rebuilt: usize,
     /// Batches, and bytes of log, behind the checkpoint.
     pub batches: u64,
     pub bytes: u64,

@@ -1,5 +1,7 @@
 //! Reading the log from front to back: batch after batch of one segment.
 
+use std::collections::BTreeSet;
+
 use crate::storage::batch::BLOCK_BYTES;
 use crate::storage::batch::parse::Header;
 use crate::storage::batch::parse::Records;
@@ -22,6 +24,8 @@ pub(crate) struct Scan<'a> {
     salt: u32,
     start: u64,
     window: Vec<u8>,
+    /// Offsets of blocks that could not be read.
+    unreadable: BTreeSet<u64>,
 }
 
 /// A batch found at some place of a segment.
@@ -35,7 +39,15 @@ pub(crate) struct Found<'a> {
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(disk: &'a dyn Disk, segment: u32, bytes: u64, salt: u32) -> Scan<'a> {
-        Scan { disk, segment, bytes, salt, start: 0, window: Vec::new() }
+        Scan {
+            disk,
+            segment,
+            bytes,
+            salt,
+            start: 0,
+            window: Vec::new(),
+            unreadable: BTreeSet::new(),
+        }
     }
 
     /// Up to `n` bytes from `offset` on; fewer at the end of the file.
@@ -62,6 +74,7 @@ impl<'a> Scan<'a> {
         {
             if self.disk.read_durable(file, at, block).is_err() {
                 block.fill(0);
+                self.unreadable.insert(at / BLOCK * BLOCK);
             }
         }
     }
@@ -74,6 +87,17 @@ impl<'a> Scan<'a> {
         }
         let bytes = self.at(offset, usize::try_from(header.bytes).ok()?);
         Some(Found { header, verdict: check(&header, bytes), bytes })
+    }
+
+    /// Whether the disk failed to read the block at `offset`, or one of the batch that starts there.
+    pub(crate) fn is_unreadable(&mut self, offset: u64) -> bool {
+        let n_bytes = self.header(offset).map_or(BLOCK, |header| header.padded_bytes());
+        self.unreadable.range(offset..offset.saturating_add(n_bytes)).next().is_some()
+    }
+
+    /// Everything from `offset` to the end.
+    pub(crate) fn bytes(&mut self, offset: u64) -> &[u8] {
+        self.at(offset, usize::MAX)
     }
 
     /// The header at `offset`, if it is of this segment's present use.

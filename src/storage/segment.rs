@@ -55,6 +55,13 @@ impl Segments {
         }
     }
 
+    /// Forgets what is live, to be counted again.
+    pub(crate) fn clear_counts(&mut self) {
+        for segment in self.table.values_mut() {
+            (segment.n_live, segment.live_bytes, segment.stored_bytes) = (0, 0, 0);
+        }
+    }
+
     /// A queue now has its message here.
     pub(crate) fn retain(&mut self, entry: Entry) {
         if let Some(segment) = self.table.get_mut(&entry.segment) {

@@ -15,6 +15,7 @@ use crate::storage::disk::Disk;
 use crate::storage::error::StorageError;
 use crate::storage::index::Index;
 use crate::storage::journal::Journal;
+use crate::storage::planted::PlantedBug;
 use crate::storage::reader::Reader;
 use crate::storage::store::checkpoints::Checkpoints;
 use crate::storage::store::compaction::Compaction;
@@ -49,7 +50,7 @@ impl<D: Disk> Store<D> {
     /// Any error poisons the store: it is never known what of the batch the disk has.
     pub fn commit(&mut self, batch: &mut Batch) -> Result<BatchId, StorageError> {
         let written = self.write(batch)?;
-        if batch.needs_sync() {
+        if batch.needs_sync() && !self.config.bugs.has(PlantedBug::ConfirmedBeforeSync) {
             self.sync()?;
         }
         self.apply(batch, written)?;
@@ -100,6 +101,9 @@ impl<D: Disk> Store<D> {
     /// Tells the disk that what came last was synced, once it is quiet: until then, damage to the
     /// very last batch cannot be told from a torn end.
     pub fn seal(&mut self) -> Result<(), StorageError> {
+        if self.config.bugs.has(PlantedBug::SealMissing) {
+            return Ok(());
+        }
         let disk = &*self.disk.clone();
         self.guarded(|store| store.journal.seal(disk, &mut store.index.segments))
     }
@@ -129,7 +133,7 @@ impl<D: Disk> Store<D> {
 
     /// Reads messages on any thread.
     pub fn reader(&self) -> Reader<D> {
-        Reader::new(self.disk.clone())
+        Reader::new(self.disk.clone(), self.config.bugs)
     }
 }
 

@@ -10,9 +10,13 @@
 )]
 
 mod disk;
+mod full;
 mod model;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod power;
 mod random;
+mod rot;
 mod world;
 
 use std::panic;

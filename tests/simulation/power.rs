@@ -1,5 +1,6 @@
 //! Crashes of process and machine at any step of the disk, those of recovery included.
 
+use railpost::storage::config::Config;
 use railpost::storage::error::StorageError;
 use railpost::storage::store::Store;
 
@@ -36,8 +37,8 @@ fn open(world: &mut World, fault: Fault) -> Store<SimulatedDisk> {
     }
 }
 
-fn live(seed: u64, fault: Fault) -> World {
-    let mut world = World::new(seed, config());
+pub(crate) fn live(seed: u64, fault: Fault, config: Config) -> World {
+    let mut world = World::new(seed, config);
     for _ in 0..CRASHES {
         let mut store = open(&mut world, fault);
         world.check_restart(&mut store);
@@ -57,13 +58,13 @@ fn live(seed: u64, fault: Fault) -> World {
 #[test]
 fn power_losses_lose_nothing_that_was_confirmed() {
     campaign(300, |seed| {
-        live(seed, Fault::PowerLoss);
+        live(seed, Fault::PowerLoss, config());
     });
 }
 
 #[test]
 fn errors_of_the_disk_lose_nothing_that_was_confirmed() {
     campaign(300, |seed| {
-        live(seed, Fault::Error);
+        live(seed, Fault::Error, config());
     });
 }

@@ -30,7 +30,8 @@ pub(crate) struct Sealed {
     pub(crate) live_bytes: u64,
     bytes: Option<Arc<[u8]>>,
     pub(crate) place: Option<ChunkPlace>,
-    /// A bit for each entry that went since the chunk was sealed.
+    /// A bit for each entry that is gone, so that a checkpoint says which are live even when the
+    /// chunk itself is damaged.
     gone: Option<Box<[u64]>>,
 }
 
@@ -45,7 +46,7 @@ impl Sealed {
             live_bytes,
             bytes: Some(chunk::encode(entries).into()),
             place: None,
-            gone: None,
+            gone: gone_bits(entries),
         }
     }
 
@@ -116,7 +117,7 @@ impl Sealed {
         self.live_from(seq).next().filter(|(at, _)| *at == seq).map(|(_, timed)| timed)
     }
 
-    fn is_gone(&self, seq: u64) -> bool {
+    pub(crate) fn is_gone(&self, seq: u64) -> bool {
         let (word, bit) = self.bit(seq);
         self.gone.as_ref().is_some_and(|gone| gone[word] & bit != 0)
     }
@@ -144,6 +145,18 @@ impl Sealed {
         }
         entries
     }
+}
+
+/// A bit for each entry that is gone; `None` when none is.
+fn gone_bits(entries: &[Timed]) -> Option<Box<[u64]>> {
+    if entries.iter().all(|(entry, _)| entry.is_live()) {
+        return None;
+    }
+    let words = entries.chunks(64).map(|entries| {
+        let gone = entries.iter().map(|(entry, _)| u64::from(!entry.is_live()));
+        gone.enumerate().map(|(bit, gone)| gone << bit).sum()
+    });
+    Some(words.collect())
 }
 
 /// Reads a chunk from the file a checkpoint wrote and checks it.

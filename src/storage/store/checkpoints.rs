@@ -14,6 +14,7 @@ use crate::storage::disk::FileName;
 use crate::storage::error::StorageError;
 use crate::storage::index::Index;
 use crate::storage::journal::Spare;
+use crate::storage::planted::PlantedBug;
 use crate::storage::store::Store;
 
 /// The checkpoints of a store that is open.
@@ -87,7 +88,9 @@ impl<D: Disk> Store<D> {
         let disk = &*self.disk.clone();
         self.guarded(|store| {
             // The state must not be ahead of what the disk has of the log.
-            store.journal.sync(disk)?;
+            if !store.config.bugs.has(PlantedBug::CheckpointAheadOfLog) {
+                store.journal.sync(disk)?;
+            }
             store.index.collect_unplaced();
             Ok(())
         })?;
@@ -95,7 +98,10 @@ impl<D: Disk> Store<D> {
         self.checkpoints.next_number += 1;
         let position = self.journal.position();
         let stamp = Stamp { number, position, next_number: self.journal.next_number() };
-        let slot = self.checkpoints.free_slot();
+        let mut slot = self.checkpoints.free_slot();
+        if self.config.bugs.has(PlantedBug::CheckpointOverwritten) {
+            slot = self.checkpoints.newest.as_ref().map_or(slot, |newest| newest.slot);
+        }
         let (work, placed) = checkpoint::encode(&self.index, stamp, FileName::Checkpoint(slot));
         let mut kept = Kept::new(slot, stamp, &self.index);
         if !placed.is_empty() {
@@ -137,6 +143,11 @@ impl<D: Disk> Store<D> {
     pub(crate) fn free_one(&mut self) -> Result<bool, StorageError> {
         let disk = &*self.disk.clone();
         let spares_max = self.config.spare_segments;
+        if self.config.bugs.has(PlantedBug::RecycledTooEarly) {
+            let open = self.journal.position().segment;
+            let empty = self.index.segments.iter().filter(|(n, it)| it.n_live == 0 && *n != open);
+            self.checkpoints.free = empty.map(|(number, _)| number).collect();
+        }
         if let Some(number) = self.checkpoints.free.pop_front() {
             return self.guarded(|store| {
                 if let Some(segment) = store.index.segments.remove(number) {
@@ -145,6 +156,9 @@ impl<D: Disk> Store<D> {
                 }
                 Ok(true)
             });
+        }
+        if self.config.bugs.has(PlantedBug::ChunksRemovedTooEarly) {
+            self.checkpoints.forget_previous();
         }
         let Some(number) = self.checkpoints.unneeded_index_file() else { return Ok(false) };
         let file = FileName::Index(number);
@@ -183,6 +197,13 @@ impl Checkpoints {
         // A damaged checkpoint must not outlive the newer ones.
         let free = free.min_by_key(|slot| self.whole_slots.contains(slot));
         free.expect("there are three slots and two are used")
+    }
+
+    /// Lets the chunks of the checkpoint before the newest go.
+    fn forget_previous(&mut self) {
+        if let Some(previous) = &mut self.previous {
+            previous.index_files.clear();
+        }
     }
 
     fn unneeded_index_file(&self) -> Option<u32> {

@@ -14,10 +14,8 @@ use crate::storage::index::Index;
 use crate::storage::message::Body;
 use crate::storage::message::Durability;
 use crate::storage::message::NewMessage;
-use crate::storage::message::Target;
 use crate::storage::reader::Location;
 use crate::storage::record::Frame;
-use crate::storage::record::Message;
 use crate::storage::record::Record;
 use crate::storage::scan::Scan;
 use crate::storage::store::Store;
@@ -116,7 +114,7 @@ fn search<D: Disk>(
             let offset = u32::try_from(at + offset as u64).expect("segments are below 4 GiB");
             let Ok(Record::Message(message)) = frame.record() else { continue };
             let place = (work.segment, offset);
-            let mut live = live_targets(&message, place, &mut store.index, disk)?;
+            let mut live = store.index.live_targets(disk, &message, place)?;
             if let Some(first) = live.pop() {
                 work.found.push((first.queue, first.seq.0, offset));
             }
@@ -128,26 +126,6 @@ fn search<D: Disk>(
         work.left = std::mem::take(&mut work.found).into();
     }
     Ok(())
-}
-
-/// The queues that have `message` and look for it at `place`.
-fn live_targets(
-    message: &Message<'_>,
-    place: (u32, u32),
-    index: &mut Index,
-    disk: &dyn Disk,
-) -> Result<Vec<Target>, StorageError> {
-    let mut live = Vec::new();
-    for target in message.targets {
-        let entry =
-            index.with(target.queue, disk, |queue, around| queue.get(target.seq.0, around))?;
-        if let Some((entry, _)) = entry.flatten()
-            && (entry.segment, entry.offset) == place
-        {
-            live.push(target);
-        }
-    }
-    Ok(live)
 }
 
 /// Adds live records to `batch` until it has `budget` bytes; returns those that are damaged.
@@ -193,7 +171,7 @@ fn copy_record(
     if !parse::body_is_whole(&frame, bytes) {
         return Ok(false);
     }
-    let targets = live_targets(&message, place, index, disk)?;
+    let targets = index.live_targets(disk, &message, place)?;
     batch.relocated(&NewMessage {
         targets: &targets,
         flags: message.flags,

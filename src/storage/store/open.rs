@@ -20,6 +20,8 @@ use crate::storage::index::Index;
 use crate::storage::journal::Journal;
 use crate::storage::journal::Position;
 use crate::storage::journal::Spare;
+use crate::storage::planted::PlantedBug;
+use crate::storage::rebuild::check_chunks;
 use crate::storage::recovery::Replay;
 use crate::storage::report::Recovery;
 use crate::storage::scan::Scan;
@@ -53,20 +55,26 @@ impl<D: Disk> Store<D> {
         let store_file = store_file(&*disk, &files, &config)?;
         let loaded = load(&*disk, &files, store_file.salt(), &config)?;
         let (mut index, checkpoints) = (loaded.index, loaded.checkpoints);
+        let rebuilt = check_chunks(&*disk, &mut index, store_file.salt())?;
         let mut replay = Replay {
             disk: &*disk,
             index: &mut index,
             files: &files.segments,
             salt: store_file.salt(),
             thorough: loaded.thorough,
+            bugs: config.bugs,
             position: loaded.stamp.position,
             report: loaded.report,
+            damaged: Vec::new(),
             visited: BTreeSet::new(),
         };
         if replay.position != Position::default() {
             replay.run()?;
         }
         replay.check_segments()?;
+        replay.quarantine()?;
+        replay.report.chunks_rebuilt = rebuilt.n_chunks;
+        replay.report.losses.extend(rebuilt.losses);
         let Replay { report, visited, position, .. } = replay;
         if !report.losses.is_empty() && !config.accept_loss {
             return Err(StorageError::Losses { losses: report.losses });
@@ -78,7 +86,9 @@ impl<D: Disk> Store<D> {
         }
         // A checkpoint that cannot be read may have skipped numbers already.
         let n_starts = 1 + report.checkpoints_damaged as u64;
-        index.skip_numbers(NUMBER_RESERVE * n_starts);
+        if !config.bugs.has(PlantedBug::NumbersReused) {
+            index.skip_numbers(NUMBER_RESERVE * n_starts);
+        }
         let journal = start_journal(
             &*disk,
             &mut index,
@@ -266,6 +276,6 @@ fn start_journal(
         disk.sync_folder(Folder::Log).map_err(StorageError::at("sync the folder of", file))?;
     }
     let first_id = BatchId(end.last.0 + reserve);
-    let sizes = (config.segment_bytes, salt);
+    let sizes = (config.segment_bytes, salt, config.bugs);
     Journal::start(disk, &mut index.segments, spares, end, (first_id, next_number), sizes)
 }
