@@ -53,7 +53,7 @@ pub(in crate::topology) const EXCHANGE: Shape = Shape {
     ],
 };
 
-const BINDING: Shape = Shape {
+pub(in crate::topology) const BINDING: Shape = Shape {
     keys: &["exchange", "key", "arguments"],
     instead: &[
         ("routing_key", "write `key`"),
@@ -64,7 +64,7 @@ const BINDING: Shape = Shape {
     ],
 };
 
-const MESSAGE: Shape = Shape {
+pub(in crate::topology) const MESSAGE: Shape = Shape {
     keys: &["key", "from", "order", "headers", "description"],
     instead: &[("routing_key", "write `key`"), ("service", "write `from`")],
 };

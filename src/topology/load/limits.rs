@@ -9,7 +9,7 @@ use crate::topology::load::fields::Fields;
 use crate::topology::load::fields::Shape;
 use crate::topology::load::name;
 
-const LIMITS: Shape = Shape {
+pub(in crate::topology) const LIMITS: Shape = Shape {
     keys: &["messages", "bytes", "age", "overflow"],
     instead: &[
         ("length", "write `messages`"),
@@ -19,7 +19,7 @@ const LIMITS: Shape = Shape {
     ],
 };
 
-const DEAD_LETTER: Shape = Shape {
+pub(in crate::topology) const DEAD_LETTER: Shape = Shape {
     keys: &["exchange", "key"],
     instead: &[
         ("routing_key", "write `key`"),

@@ -300,3 +300,6 @@ fn load_allows(files: &[File<'_>], topology: &mut Topology, report: &mut Report)
     report.muted = false;
     topology.allows = allows;
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::topology::load::scenario;
 use crate::topology::scenario::Publish;
 use crate::topology::source::Located;
 
-const PUBLISH: Shape = Shape {
+pub(in crate::topology) const PUBLISH: Shape = Shape {
     keys: &["exchange", "key", "headers", "properties", "body", "times", "at"],
     instead: &[
         ("routing_key", "write `key`"),
@@ -40,7 +40,7 @@ const TEXTS: [(&str, Property); 10] = [
     ("cluster_id", Property::ClusterId),
 ];
 
-const PROPERTIES: Shape = Shape {
+pub(in crate::topology) const PROPERTIES: Shape = Shape {
     keys: &[
         "content_type",
         "content_encoding",

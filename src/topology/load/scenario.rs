@@ -23,7 +23,7 @@ use crate::topology::scenario::Outcome;
 use crate::topology::scenario::Scenario;
 use crate::topology::source::Located;
 
-const TEST: Shape = Shape {
+pub(in crate::topology) const TEST: Shape = Shape {
     keys: &[
         "name",
         "publish",
