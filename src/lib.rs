@@ -11,6 +11,7 @@
 pub mod access;
 pub mod amqp;
 pub mod broker;
+pub mod cli;
 pub mod codec;
 pub mod queue;
 pub mod routing;

@@ -1,0 +1,5 @@
+//! `railpost bench`: a load generator that works against any AMQP 0-9-1 broker.
+
+mod histogram;
+mod sequence;
+mod stamp;
