@@ -1,6 +1,8 @@
 //! `railpost bench`: a load generator that works against any AMQP 0-9-1 broker.
 
 mod histogram;
+mod incoming;
+mod input;
 mod request;
 mod sequence;
 mod stamp;
