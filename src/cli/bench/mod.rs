@@ -1,5 +1,7 @@
 //! `railpost bench`: a load generator that works against any AMQP 0-9-1 broker.
 
+mod connection;
+mod fault;
 mod histogram;
 mod incoming;
 mod input;
