@@ -5,6 +5,7 @@ mod fault;
 mod histogram;
 mod incoming;
 mod input;
+mod quantity;
 mod request;
 mod sequence;
 mod stamp;
