@@ -1,5 +1,6 @@
 //! `railpost bench`: a load generator that works against any AMQP 0-9-1 broker.
 
+mod args;
 mod connection;
 mod fault;
 mod histogram;

@@ -5,6 +5,24 @@ use std::time::Duration;
 use crate::amqp::table::Table;
 use crate::amqp::table::Value;
 
+/// How fast messages are sent or taken.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(in crate::cli) enum Rate {
+    /// As fast as it goes.
+    Unlimited,
+    PerSecond(f64),
+}
+
+impl Rate {
+    /// Nanoseconds between two messages; `None` when there is no limit.
+    pub(super) fn gap_nanos(self) -> Option<f64> {
+        match self {
+            Rate::Unlimited => None,
+            Rate::PerSecond(rate) => Some(1e9 / rate),
+        }
+    }
+}
+
 /// A duration: `30` and `30s` are seconds, `500ms`, `5m` and `2h 30m` work too.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(secs) = text.parse::<f64>() {
@@ -46,10 +64,10 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
 }
 
 /// A number of messages per second, more than zero. `-1` means as fast as possible.
-pub(super) fn rate(text: &str) -> Result<Option<f64>, String> {
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
     match text.parse::<f64>() {
-        Ok(-1.0) => Ok(None),
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(Some(rate)),
+        Ok(-1.0) => Ok(Rate::Unlimited),
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(Rate::PerSecond(rate)),
         Ok(_) | Err(_) => Err(format!("not a number of messages per second: `{text}`")),
     }
 }
@@ -112,7 +130,7 @@ mod tests {
         assert!(share("1.1").is_err() && share("NaN").is_err() && share("-1%").is_err());
         assert_eq!(
             (rate("100"), rate("0.5"), rate("-1")),
-            (Ok(Some(100.0)), Ok(Some(0.5)), Ok(None))
+            (Ok(Rate::PerSecond(100.0)), Ok(Rate::PerSecond(0.5)), Ok(Rate::Unlimited))
         );
         assert!(rate("0").is_err() && rate("-2").is_err() && rate("inf").is_err());
     }
