@@ -12,3 +12,5 @@ mod request;
 mod sequence;
 mod stamp;
 mod target;
+mod template;
+mod window;

@@ -465,4 +465,4 @@ fn numbered(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
