@@ -6,6 +6,7 @@ mod fault;
 mod histogram;
 mod incoming;
 mod input;
+mod pace;
 mod plan;
 mod quantity;
 mod request;
