@@ -3,9 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
 use crate::amqp::limit;
@@ -30,7 +32,8 @@ const CLOSE_SECS: u64 = 3;
 /// An open connection. Frames are appended to `out` and written by [`Connection::write`].
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
     pub(super) input: Input,
     pub(super) out: Vec<u8>,
     /// Bytes of `out` that are already written.
@@ -58,8 +61,10 @@ impl Connection {
             .unwrap_or_else(|_| Err(silent()))
             .and_then(|it| it.set_nodelay(true).map(|()| it))
             .map_err(|source| Fault::Connect { target: target.to_string(), source })?;
+        let (reader, writer) = stream.into_split();
         let mut this = Connection {
-            stream,
+            reader,
+            writer,
             input: Input::new(limit::FRAME_MAX),
             out: PREAMBLE.to_vec(),
             written: 0,
@@ -138,31 +143,17 @@ impl Connection {
                         method => check_open(&method)?,
                     }
                 }
-                self.stream.readable().await?;
-                self.read()?;
+                self.wait().await?;
             }
         };
         let silent = Fault::Silent { request: name, secs: ANSWER_SECS };
         timeout(Duration::from_secs(ANSWER_SECS), wait).await.unwrap_or(Err(silent))
     }
 
-    /// Reads once what has arrived; 0 when nothing has.
-    pub(super) fn read(&mut self) -> Result<usize, Fault> {
-        match self.stream.try_read(self.input.room()) {
-            Ok(0) => Err(fault::ended()),
-            Ok(n) => {
-                self.input.filled(n);
-                Ok(n)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            Err(error) => Err(Fault::Lost(error)),
-        }
-    }
-
     /// Writes as much of `out` as the socket takes; true when nothing is left.
     pub(super) fn write(&mut self) -> Result<bool, Fault> {
         while self.written < self.out.len() {
-            match self.stream.try_write(&self.out[self.written..]) {
+            match self.writer.try_write(&self.out[self.written..]) {
                 Ok(n) => self.written += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(Fault::Lost(error)),
@@ -173,19 +164,36 @@ impl Connection {
         Ok(true)
     }
 
-    /// Waits until bytes can be read or, when `out` has some, written.
-    pub(super) async fn ready(&self) -> Result<(), Fault> {
-        let interest = if self.out.is_empty() {
-            Interest::READABLE
-        } else {
-            Interest::READABLE | Interest::WRITABLE
-        };
-        self.stream.ready(interest).await?;
+    /// Waits until bytes were read or, when `out` has some, can be written. It may be dropped
+    /// while it waits.
+    pub(super) async fn wait(&mut self) -> Result<(), Fault> {
+        tokio::select! {
+            read = self.reader.read(self.input.room()) => match read? {
+                0 => return Err(fault::ended()),
+                n => self.input.filled(n),
+            },
+            writable = self.writer.writable(), if !self.out.is_empty() => writable?,
+        }
         Ok(())
     }
 
+    /// As [`Connection::wait`], but for nothing: takes what has already arrived.
+    pub(super) async fn read_arrived(&mut self) -> Result<(), Fault> {
+        tokio::select! {
+            biased;
+            read = self.reader.read(self.input.room()) => match read? {
+                0 => Err(fault::ended()),
+                n => {
+                    self.input.filled(n);
+                    Ok(())
+                }
+            },
+            () = std::future::ready(()) => Ok(()),
+        }
+    }
+
     async fn flush(&mut self) -> Result<(), Fault> {
-        self.stream.write_all(&self.out[self.written..]).await?;
+        self.writer.write_all(&self.out[self.written..]).await?;
         self.out.clear();
         self.written = 0;
         Ok(())

@@ -12,6 +12,7 @@ mod quantity;
 mod request;
 mod sequence;
 mod stamp;
+mod tally;
 mod target;
 mod template;
 mod window;
