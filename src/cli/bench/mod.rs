@@ -2,12 +2,15 @@
 
 mod args;
 mod connection;
+mod consumer;
 mod fault;
 mod histogram;
 mod incoming;
 mod input;
+mod live;
 mod pace;
 mod plan;
+mod producer;
 mod quantity;
 mod request;
 mod sequence;

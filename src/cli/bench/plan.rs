@@ -308,9 +308,11 @@ fn load(workload: Option<Workload>, args: &LoadArgs) -> Result<Load, PlanError> 
     let is_backlog = workload == Some(Workload::Backlog);
     let persistent = !args.transient && (is_named || args.flags.contains(&Flag::Persistent));
     let confirm = args.confirm.unwrap_or(if is_named { 200 } else { 0 });
+    let is_paced = matches!(args.rate, Some(Rate::PerSecond(_)));
     let window = match args.window {
         Some(window) => window,
-        None if is_named && !is_backlog && args.consumers != Some(0) => 1000,
+        // A fixed rate is not held back by consumers: that they are late is what it is to show.
+        None if is_named && !is_backlog && !is_paced && args.consumers != Some(0) => 1000,
         None => 0,
     };
     let ack = match (args.autoack, args.multi_ack_every.unwrap_or(1)) {
