@@ -15,4 +15,6 @@ pub mod cli;
 pub mod codec;
 pub mod queue;
 pub mod routing;
+pub mod server;
 pub mod session;
+pub mod storage;

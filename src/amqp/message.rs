@@ -150,7 +150,7 @@ pub enum Body<'a> {
 
 impl<'a> Body<'a> {
     /// The pieces in order; an empty body may be one empty piece.
-    pub fn pieces(self) -> impl Iterator<Item = &'a [u8]> {
+    pub fn pieces(self) -> impl Iterator<Item = &'a [u8]> + Clone {
         let (packed, chunks): (Option<&[u8]>, &[Bytes]) = match self {
             Body::Packed(bytes) => (Some(bytes), &[]),
             Body::Chunks(chunks) => (None, chunks),

@@ -2,6 +2,7 @@
 
 use crate::amqp::id::ConnectionId;
 use crate::amqp::id::ConsumerId;
+use crate::amqp::id::DeliveryTag;
 use crate::amqp::id::QueueId;
 use crate::amqp::name::ServiceName;
 use crate::broker::effect::settle_later;
@@ -27,6 +28,7 @@ pub enum ConsumeError {
 /// A delivery that a channel holds, and gives back when it is settled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
+    pub tag: DeliveryTag,
     pub queue: QueueId,
     pub handle: Handle,
     /// `None` for `basic.get`.

@@ -61,6 +61,10 @@ pub trait Host {
         moved: Option<Moved>,
     ) -> BatchId;
 
+    /// As [`Host::append`] for many messages, all in one unit of the log that also forgets
+    /// `erased`; the batch is 0 when nothing of it is logged.
+    fn append_unit(&mut self, entries: &mut [Entry], erased: &[(QueueId, Seq)]) -> BatchId;
+
     /// Writes or removes a definition in the log; returns the batch that will have it.
     fn define(&mut self, definition: &Definition) -> BatchId;
     fn undefine(&mut self, definition: &Definition) -> BatchId;
@@ -70,6 +74,15 @@ pub trait Host {
 
     /// A consumer is gone because its queue is: its client is told, if it can be.
     fn cancel(&mut self, consumer: ConsumerId);
+
+    /// Makes a channel reachable for answers to its requests; `None` ends that.
+    fn set_reply_consumer(&mut self, token: &str, consumer: Option<ConsumerId>);
+
+    /// Who waits for answers under this token.
+    fn reply_consumer(&mut self, token: &str) -> Option<ConsumerId>;
+
+    /// Delivers an answer; `false` when the consumer is gone.
+    fn reply(&mut self, to: ConsumerId, message: &Message) -> bool;
 
     /// Something worth a counter and perhaps a line in the log.
     fn note(&mut self, note: Note);
@@ -95,6 +108,14 @@ pub trait Ports: Outlet {
     /// Makes a consumer known to its connection and tells its client so (`basic.consume-ok`),
     /// before anything can be delivered to it.
     fn begin_consumer(&mut self, queue: QueueId, id: ConsumerId, tag: &ConsumerTag, reply: bool);
+}
+
+/// A message of a unit.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub message: Message,
+    pub stored: bool,
+    pub targets: Vec<Target>,
 }
 
 /// A queue on a message's way, and what is known of the message there.

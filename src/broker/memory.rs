@@ -15,6 +15,7 @@ use crate::broker::consume;
 use crate::broker::definition::Definition;
 use crate::broker::effect::settle_later;
 use crate::broker::effect::with_queue;
+use crate::broker::host::Entry;
 use crate::broker::host::Host;
 use crate::broker::host::Moved;
 use crate::broker::host::Note;
@@ -40,6 +41,9 @@ pub trait Clients {
 
     /// Tells a consumer's client that it was cancelled.
     fn cancel(&mut self, consumer: ConsumerId);
+
+    /// Delivers an answer to a channel that waits for it.
+    fn reply(&mut self, to: ConsumerId, message: &Message) -> bool;
 }
 
 /// A [`Host`] without threads, disk or clock.
@@ -52,6 +56,7 @@ pub struct Memory<C> {
     /// Everything defined and not undefined, by key.
     pub definitions: BTreeMap<Vec<u8>, Definition>,
     queues: BTreeMap<QueueId, Queue>,
+    reply_consumers: BTreeMap<String, ConsumerId>,
     next_queue: u32,
     next_batch: u64,
 }
@@ -96,6 +101,7 @@ impl<C: Clients> Memory<C> {
             notes: Vec::new(),
             definitions: BTreeMap::new(),
             queues: BTreeMap::new(),
+            reply_consumers: BTreeMap::new(),
             next_queue: 0,
             next_batch: 0,
         }
@@ -235,6 +241,18 @@ impl<C: Clients> Host for Memory<C> {
         BatchId(if stored { self.next_batch } else { 0 })
     }
 
+    fn append_unit(&mut self, entries: &mut [Entry], erased: &[(QueueId, Seq)]) -> BatchId {
+        let mut batch = BatchId(0);
+        for entry in entries {
+            let of_entry = self.append(&entry.message, entry.stored, &mut entry.targets, None);
+            batch = batch.max(of_entry);
+        }
+        for (queue, seq) in erased {
+            self.ports.log.remove(&(*queue, *seq));
+        }
+        batch
+    }
+
     fn define(&mut self, definition: &Definition) -> BatchId {
         self.definitions.insert(definition.key(), definition.clone());
         self.next_batch += 1;
@@ -253,6 +271,21 @@ impl<C: Clients> Host for Memory<C> {
 
     fn cancel(&mut self, consumer: ConsumerId) {
         self.ports.clients.cancel(consumer);
+    }
+
+    fn set_reply_consumer(&mut self, token: &str, consumer: Option<ConsumerId>) {
+        match consumer {
+            Some(consumer) => self.reply_consumers.insert(token.to_owned(), consumer),
+            None => self.reply_consumers.remove(token),
+        };
+    }
+
+    fn reply_consumer(&mut self, token: &str) -> Option<ConsumerId> {
+        self.reply_consumers.get(token).copied()
+    }
+
+    fn reply(&mut self, to: ConsumerId, message: &Message) -> bool {
+        self.ports.clients.reply(to, message)
     }
 
     fn note(&mut self, note: Note) {

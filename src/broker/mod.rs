@@ -17,6 +17,8 @@ pub mod host;
 pub mod memory;
 pub mod parking;
 pub mod publish;
+pub mod reply_to;
 pub mod rules;
 pub mod stored;
+pub mod transaction;
 pub mod vhost;

@@ -2,6 +2,7 @@
 
 use crate::amqp::id::BatchId;
 use crate::amqp::id::QueueId;
+use crate::amqp::id::Seq;
 use crate::amqp::limit;
 use crate::amqp::message::Message;
 use crate::amqp::message::Parts;
@@ -13,12 +14,14 @@ use crate::amqp::time::Timestamp;
 use crate::broker::confirm::Confirm;
 use crate::broker::effect::settle_later;
 use crate::broker::effect::with_queue;
+use crate::broker::host::Entry;
 use crate::broker::host::Host;
 use crate::broker::host::Moved;
 use crate::broker::host::Note;
 use crate::broker::host::Ports as _;
 use crate::broker::host::Target;
 use crate::broker::parking;
+use crate::broker::reply_to;
 use crate::broker::rules::Unroutable;
 use crate::broker::vhost::Vhost;
 use crate::queue::enqueue::Arrival;
@@ -73,6 +76,31 @@ pub fn publish<H: Host>(
     message: &Message,
     user: &str,
 ) -> Result<Published, PublishError> {
+    check(host, scratch, message, user)?;
+    if let Some(token) = reply_to::token(message) {
+        let routed = reply_to::answer(host, token, message);
+        host.note(Note::Published { routed });
+        return Ok(Published { routed, confirm: Confirm::Now });
+    }
+    let routed = !scratch.routes.is_empty();
+    let confirm = if routed {
+        let shown = shown(message, &mut scratch.bytes);
+        place(host, scratch, shown.as_ref().unwrap_or(message), None)
+    } else {
+        unroutable(host, scratch, message)
+    };
+    host.note(Note::Published { routed });
+    settle_later(host);
+    Ok(Published { routed, confirm })
+}
+
+/// Everything about a message that may be refused; leaves its routes in `scratch`.
+pub fn check<H: Host>(
+    host: &mut H,
+    scratch: &mut Scratch,
+    message: &Message,
+    user: &str,
+) -> Result<(), PublishError> {
     check_properties(message.properties(), user)?;
     let vhost = host.vhost();
     if let Some(exchange) = vhost.table.exchange(message.exchange())
@@ -80,28 +108,25 @@ pub fn publish<H: Host>(
     {
         return Err(PublishError::InternalExchange);
     }
+    find_routes(vhost, message, &mut scratch.routes)
+}
+
+fn find_routes(vhost: &Vhost, message: &Message, routes: &mut Routes) -> Result<(), PublishError> {
     let publication = Publication {
         exchange: message.exchange(),
         routing_key: message.routing_key(),
         properties: message.properties(),
         copies: true,
     };
-    route(&vhost.table, publication, &mut scratch.routes).map_err(|error| match error {
+    route(&vhost.table, publication, routes).map_err(|error| match error {
         RouteError::NoSuchExchange => PublishError::NoSuchExchange,
         RouteError::CopiesNotArray { header, got } => PublishError::CopiesNotArray { header, got },
-    })?;
-    let routed = !scratch.routes.is_empty();
-    let confirm = if routed {
-        let blind = message.properties().may_have_header(b"BCC");
-        let shown = blind.then(|| without_bcc(message, &mut scratch.bytes));
-        let message = shown.as_ref().unwrap_or(message);
-        place(host, scratch, message, None)
-    } else {
-        unroutable(host, scratch, message)
-    };
-    host.note(Note::Published { routed });
-    settle_later(host);
-    Ok(Published { routed, confirm })
+    })
+}
+
+/// The message as its consumers see it, when that is not how it came: without BCC.
+fn shown(message: &Message, scratch: &mut Vec<u8>) -> Option<Message> {
+    message.properties().may_have_header(b"BCC").then(|| without_bcc(message, scratch))
 }
 
 /// Writes a message to the log and puts it into the queues of `scratch.routes`.
@@ -111,23 +136,93 @@ pub(in crate::broker) fn place<H: Host>(
     message: &Message,
     moved: Option<Moved>,
 ) -> Confirm {
-    let now = host.now();
     let mut targets = std::mem::take(&mut scratch.targets);
-    targets.clear();
-    let vhost = host.vhost();
-    targets
-        .extend(scratch.routes.queues().iter().filter_map(|id| target(vhost, *id, message, now)));
-    let stored = message.is_persistent() && targets.iter().any(|it| it.durable);
+    find_targets(host, &scratch.routes, message, &mut targets);
+    let stored = is_stored(message, &targets);
     let logged = stored || moved.is_some() || targets.iter().any(|it| it.durable);
     let batch = match logged {
         true => host.append(message, stored, &mut targets, moved),
         false => BatchId(0),
     };
+    let confirm = enqueue_all(host, &targets, message, batch);
+    scratch.targets = targets;
+    confirm
+}
+
+/// Publishes many messages as one unit of the log, which also forgets `erased`. For each message
+/// what its publisher waits for, `None` when no queue took it; and the batch that has the unit.
+pub(in crate::broker) fn place_all<'m, H: Host>(
+    host: &mut H,
+    scratch: &mut Scratch,
+    messages: impl Iterator<Item = &'m Message>,
+    erased: &[(QueueId, Seq)],
+) -> (Vec<Option<Confirm>>, BatchId) {
+    let mut entries = Vec::new();
+    for message in messages {
+        let mut targets = Vec::new();
+        // An exchange that was deleted since routes the message nowhere.
+        if find_routes(host.vhost(), message, &mut scratch.routes).is_ok() {
+            find_targets(host, &scratch.routes, message, &mut targets);
+        }
+        let shown = shown(message, &mut scratch.bytes);
+        let message = shown.unwrap_or_else(|| message.clone());
+        let stored = is_stored(&message, &targets);
+        entries.push(Entry { message, stored, targets });
+    }
+    let batch = host.append_unit(&mut entries, erased);
+    let mut confirms = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        let batch = if entry.stored { batch } else { BatchId(0) };
+        let confirm = match entry.targets.is_empty() {
+            true => place_elsewhere(host, scratch, &entry.message),
+            false => Some(enqueue_all(host, &entry.targets, &entry.message, batch)),
+        };
+        confirms.push(confirm);
+    }
+    (confirms, batch)
+}
+
+/// A message of a transaction that no queue takes.
+fn place_elsewhere<H: Host>(
+    host: &mut H,
+    scratch: &mut Scratch,
+    message: &Message,
+) -> Option<Confirm> {
+    if let Some(token) = reply_to::token(message) {
+        return reply_to::answer(host, token, message).then_some(Confirm::Now);
+    }
+    match unroutable(host, scratch, message) {
+        Confirm::Now => None,
+        other @ (Confirm::After(_) | Confirm::Refused) => Some(other),
+    }
+}
+
+fn is_stored(message: &Message, targets: &[Target]) -> bool {
+    message.is_persistent() && targets.iter().any(|it| it.durable)
+}
+
+fn find_targets<H: Host>(
+    host: &mut H,
+    routes: &Routes,
+    message: &Message,
+    targets: &mut Vec<Target>,
+) {
+    let now = host.now();
+    let vhost = host.vhost();
+    targets.clear();
+    targets.extend(routes.queues().iter().filter_map(|id| target(vhost, *id, message, now)));
+}
+
+fn enqueue_all<H: Host>(
+    host: &mut H,
+    targets: &[Target],
+    message: &Message,
+    batch: BatchId,
+) -> Confirm {
     let mut refused = false;
-    for target in &targets {
+    for target in targets {
         refused |= enqueue(host, target, message, batch) == Some(Enqueued::Refused);
     }
-    scratch.targets = targets;
     match batch {
         _ if refused => Confirm::Refused,
         BatchId(0) => Confirm::Now,

@@ -1,7 +1,28 @@
-//! Floor 5: what a person types and reads.
+//! Floor 5: the command line. Arguments in, text and an exit code out; no rules of any kind.
 #![allow(
     clippy::disallowed_methods,
-    reason = "the command line has a clock, files, sockets and an environment"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the floor that reads files and the environment, and talks to people"
 )]
 
-pub mod bench;
+mod args;
+mod bench;
+mod exit;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::args::Args;
+use crate::cli::args::Command;
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let exit = match args.command {
+        Command::Serve(args) => serve::run(&args),
+    };
+    exit.into()
+}

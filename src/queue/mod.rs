@@ -1,5 +1,5 @@
-//! Floor 1: one queue as a state machine. Commands come in as method calls with `now`, deliveries go
-//! out through an [`Outlet`], and everything else the queue wants done is an [`Effect`].
+//! Floor 1: one queue as a state machine. Commands come in as method calls with `now`, deliveries
+//! go out through an [`Outlet`], and everything else the queue wants done is an [`Effect`].
 //!
 //! Nothing here waits, locks, reads a clock or knows another queue.
 //!

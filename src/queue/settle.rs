@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::amqp::id::ConsumerId;
+use crate::amqp::id::Seq;
 use crate::amqp::time::Timestamp;
 use crate::queue::dispatch::Handle;
 use crate::queue::effect::Cause;
@@ -70,6 +71,13 @@ impl Queue {
         }
         self.enforce_length(effects);
         self.arm(effects);
+    }
+
+    /// The number of an unsettled delivery that the log has.
+    pub fn stored_number(&self, handle: Handle) -> Option<Seq> {
+        let unacked = self.unacked.get(handle.slot as usize)?;
+        let stored = unacked.number == handle.number && unacked.entry.batch.0 != 0;
+        stored.then_some(unacked.entry.seq)
     }
 
     pub(in crate::queue) fn take_unacked(&mut self, handle: Handle) -> Option<Unacked> {

@@ -20,7 +20,8 @@ pub struct Publication<'a> {
     pub exchange: &'a str,
     pub routing_key: RoutingKey<'a>,
     pub properties: Properties<'a>,
-    /// Whether the CC and BCC headers add keys; a dead letter with a key of its own goes only there.
+    /// Whether the CC and BCC headers add keys; a dead letter with a key of its own goes only
+    /// there.
     pub copies: bool,
 }
 

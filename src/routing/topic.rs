@@ -90,7 +90,7 @@ impl TopicMatcher {
     pub(in crate::routing) fn collect(&self, key: &str, routes: &mut Routes) -> bool {
         let mut walk = std::mem::take(&mut routes.walk);
         walk.seen.resize(walk.seen.len().max(self.nodes.len()), 0);
-        walk.active.clear();
+        walk.next.clear();
         walk.step += 1;
         self.enter(ROOT, &mut walk);
         std::mem::swap(&mut walk.active, &mut walk.next);

@@ -2,12 +2,14 @@
 
 use crate::amqp::id::ChannelId;
 use crate::amqp::id::ConsumerId;
+use crate::amqp::id::DeliveryTag;
 use crate::amqp::limit;
 use crate::amqp::name::ConsumerTag;
 use crate::amqp::reply_code::ReplyCode;
 use crate::amqp::table::Table;
 use crate::broker::consume;
 use crate::broker::consume::Held;
+use crate::broker::reply_to;
 use crate::codec::method::BasicConsume;
 use crate::codec::reply::Reply;
 use crate::queue::consumer::ConsumerSpec;
@@ -21,9 +23,6 @@ use crate::session::connection::Waiting;
 use crate::session::desk::Desk;
 use crate::session::refusal;
 use crate::session::refusal::Refusal;
-
-/// COMPAT: the pseudo-queue of direct reply-to.
-const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 
 impl Connection {
     /// Step 4a of a message's path, called by `session::connection::on_frame`; next is
@@ -89,6 +88,10 @@ impl Connection {
         let id = ChannelId(channel);
         let held = desk.outbox(|outbox| outbox.settle(id, delivery_tag, multiple));
         let held = held.map_err(refusal::unknown_tag)?;
+        if self.is_transactional(channel) {
+            self.settle_later(channel, settlement, held);
+            return Ok(());
+        }
         consume::settle(desk, &held, settlement);
         Self::serve_unblocked(id, desk);
         Ok(())
@@ -139,8 +142,8 @@ impl Connection {
         consume: BasicConsume,
         desk: &mut D,
     ) -> Result<(), Refusal> {
-        if consume.queue == REPLY_TO {
-            return Err(Refusal::new(ReplyCode::NotImplemented, REPLY_TO));
+        if consume.queue == reply_to::NAME {
+            return self.consume_replies(channel, &consume, desk);
         }
         let queue = self.queue_or_last(channel, consume.queue)?;
         let id = ChannelId(channel);
@@ -194,7 +197,7 @@ impl Connection {
         let consuming = desk.outbox(|outbox| outbox.consumer(id, &consumer_tag).cloned());
         if let Some(consuming) = consuming {
             // First from the queue, so that nothing is delivered after cancel-ok.
-            consume::cancel(desk, consuming.queue, consuming.id);
+            self.end_consumer(&consuming, desk);
             desk.outbox(|outbox| outbox.remove_consumer(consuming.id));
         }
         if !nowait {
@@ -220,7 +223,12 @@ impl Connection {
                 let properties = (counted && mark.redelivered).then(|| {
                     retry::redelivered_properties(&message, &mark, &queue.as_str().into())
                 });
-                let held = handle.map(|handle| Held { queue: queue_id, handle, consumer: None });
+                let held = handle.map(|handle| Held {
+                    tag: DeliveryTag::default(),
+                    queue: queue_id,
+                    handle,
+                    consumer: None,
+                });
                 let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
                 desk.outbox(|outbox| {
                     outbox.got(
@@ -266,8 +274,9 @@ impl Connection {
         let id = ChannelId(channel);
         let mut remains = desk.outbox(|outbox| outbox.close_channel(id));
         for consuming in &remains.consumers {
-            consume::cancel(desk, consuming.queue, consuming.id);
+            self.end_consumer(consuming, desk);
         }
+        remains.held.extend(self.take_unsettled(channel));
         remains.held.sort_by_key(|it| it.queue);
         consume::settle(desk, &remains.held, Settlement::Lost);
         self.confirming.retain(|it| *it != channel);

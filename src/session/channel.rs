@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use crate::amqp::id::ChannelId;
+use crate::amqp::id::ConsumerId;
 use crate::broker::confirm::Confirms;
+use crate::broker::transaction::Transaction;
 
 /// An open channel. Its sending side is in the [`Outbox`](crate::session::outbox::Outbox).
 #[derive(Debug)]
@@ -17,6 +19,10 @@ pub struct Channel {
     /// Present once the client asked for confirms.
     pub confirms: Option<Confirms>,
     pub n_consumers_ever: u32,
+    /// What waits for `tx.commit`; present once the client asked for transactions.
+    pub transaction: Option<Transaction>,
+    /// The consumer of answers, and the token its address ends with.
+    pub replies: Option<(ConsumerId, String)>,
 }
 
 /// Where the channel is in the frames of a message.
@@ -61,6 +67,8 @@ impl Channel {
             prefetch: 0,
             confirms: None,
             n_consumers_ever: 0,
+            transaction: None,
+            replies: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Class `confirm`, and the acks and nacks to publishers.
 
+use crate::amqp::reply_code::ReplyCode;
 use crate::broker::confirm::Answer;
 use crate::broker::confirm::Confirms;
 use crate::codec::encode;
@@ -11,7 +12,6 @@ use crate::session::refusal::Refusal;
 
 impl Connection {
     /// COMPAT: asking again is fine and does not start the numbers over.
-    #[allow(clippy::unnecessary_wraps, reason = "transactions will make it fail")]
     pub(in crate::session) fn on_confirm_select<D: Desk>(
         &mut self,
         channel: u16,
@@ -19,6 +19,10 @@ impl Connection {
         desk: &mut D,
     ) -> Result<(), Refusal> {
         if let Some(ChannelState::Open(open)) = self.channels.get_mut(&channel) {
+            if open.transaction.is_some() {
+                let text = "cannot switch from tx to confirm mode";
+                return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+            }
             open.confirms.get_or_insert_with(Confirms::default);
         }
         if !nowait {

@@ -63,6 +63,9 @@ pub struct Connection {
     pub(in crate::session) spare: Option<Box<Draft>>,
     /// Channels that have something to confirm.
     pub(in crate::session) confirming: Vec<u16>,
+    /// The client understands `connection.blocked`.
+    hears_blocked: bool,
+    told_blocked: bool,
     /// Publishes since somebody asked, for back-pressure.
     n_published: u64,
     /// What the server may want to log of a refusal.
@@ -105,7 +108,7 @@ pub struct Tuned {
 pub enum Next {
     /// Feed the next frame.
     Go,
-    /// Feed no frame until [`Connection::resume`] says so: [`Connection::waiting_for`] tells what for.
+    /// Feed no frame until [`Connection::resume`] says so.
     Wait,
     /// Send what is in the outbox, then close the socket.
     Hangup,
@@ -118,6 +121,8 @@ pub(in crate::session) enum Waiting {
     Durable { batch: BatchId, channel: u16, reply: Option<Reply> },
     /// `basic.get` of a message that is on disk.
     Load { channel: u16, queue: String, no_ack: bool },
+    /// A publish has begun while publishers must wait.
+    Alarm { channel: u16 },
 }
 
 /// [`Waiting`] as the server sees it.
@@ -125,6 +130,8 @@ pub(in crate::session) enum Waiting {
 pub enum WaitsFor {
     Batch(BatchId),
     Load,
+    /// The alarm that keeps publishers waiting.
+    Alarm,
 }
 
 impl Connection {
@@ -161,6 +168,8 @@ impl Connection {
             scratch: Scratch::default(),
             spare: None,
             confirming: Vec::new(),
+            hears_blocked: false,
+            told_blocked: false,
             n_published: 0,
             last_refusal: None,
             limits,
@@ -201,6 +210,7 @@ impl Connection {
             None => None,
             Some(Waiting::Durable { batch, .. }) => Some(WaitsFor::Batch(*batch)),
             Some(Waiting::Load { .. }) => Some(WaitsFor::Load),
+            Some(Waiting::Alarm { .. }) => Some(WaitsFor::Alarm),
         }
     }
 
@@ -294,6 +304,7 @@ impl Connection {
         };
         let tells_cancel = capability("consumer_cancel_notify");
         let told_of_failure = capability("authentication_failure_close");
+        self.hears_blocked = capability("connection.blocked");
         if let Some(name) = client_properties.get("connection_name").and_then(Value::as_text) {
             self.client.name = Arc::from(name);
             self.client.named_itself = true;
@@ -419,9 +430,10 @@ impl Connection {
             };
             self.refuse(&refusal, frame.channel, ids, desk);
         } else if frame.kind == FrameKind::Header {
-            // A message without a body is complete with its header.
-            if let Err(refusal) = self.finish_empty(frame.channel, desk) {
-                self.refuse(&refusal, frame.channel, (60, 40), desk);
+            if let Some(reason) = desk.alarm() {
+                self.block(frame.channel, reason, desk);
+            } else {
+                self.finish_header(frame.channel, desk);
             }
         }
         if self.waiting.is_some() { Next::Wait } else { Next::Go }
@@ -538,10 +550,9 @@ impl Connection {
                 self.on_queue_delete(channel, queue, if_unused, if_empty, nowait, desk)
             }
             Method::ConfirmSelect { nowait } => self.on_confirm_select(channel, nowait, desk),
-            Method::TxSelect => Err(Refusal::new(ReplyCode::NotImplemented, "tx.select")),
-            Method::TxCommit | Method::TxRollback => {
-                Err(Refusal::new(ReplyCode::PreconditionFailed, "channel is not transactional"))
-            }
+            Method::TxSelect => self.on_tx_select(channel, desk),
+            Method::TxCommit => self.on_tx_commit(channel, desk),
+            Method::TxRollback => self.on_tx_rollback(channel, desk),
             Method::ChannelFlowOk
             | Method::ConnectionStartOk { .. }
             | Method::ConnectionSecureOk { .. }
@@ -648,6 +659,16 @@ impl Connection {
                     desk.outbox(|outbox| outbox.reply(channel, &reply));
                 }
             }
+            Some(Waiting::Alarm { channel }) => {
+                if desk.alarm().is_some() {
+                    self.waiting = Some(Waiting::Alarm { channel });
+                } else {
+                    if std::mem::take(&mut self.told_blocked) {
+                        desk.outbox(|outbox| outbox.reply(0, &Reply::ConnectionUnblocked));
+                    }
+                    self.finish_header(channel, desk);
+                }
+            }
             Some(Waiting::Load { channel, queue, no_ack }) => {
                 if let Err(refusal) = self.on_basic_get(channel, queue, no_ack, desk) {
                     self.refuse(&refusal, channel, (60, 70), desk);
@@ -655,6 +676,24 @@ impl Connection {
             }
         }
         if self.waiting.is_some() { Next::Wait } else { Next::Go }
+    }
+
+    /// A message without a body is complete with its header.
+    fn finish_header<D: Desk>(&mut self, channel: u16, desk: &mut D) {
+        if let Err(refusal) = self.finish_empty(channel, desk) {
+            self.refuse(&refusal, channel, (60, 40), desk);
+        }
+    }
+
+    /// COMPAT: the first content of a connection during an alarm blocks it; nothing it sends after
+    /// that is read until the alarm is over.
+    fn block<D: Desk>(&mut self, channel: u16, reason: &str, desk: &mut D) {
+        self.waiting = Some(Waiting::Alarm { channel });
+        if self.hears_blocked && !self.told_blocked {
+            self.told_blocked = true;
+            let reason = reason.to_owned();
+            desk.outbox(|outbox| outbox.reply(0, &Reply::ConnectionBlocked { reason }));
+        }
     }
 
     /// Sends `reply` when `batch` is safe, and takes no frame before.

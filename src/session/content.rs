@@ -135,6 +135,8 @@ impl Connection {
         draft: Box<Draft>,
         desk: &mut D,
     ) -> Result<(), Refusal> {
+        let mut draft = draft;
+        self.address_reply(channel, &mut draft)?;
         let parts = Parts {
             exchange: &draft.exchange,
             routing_key: RoutingKey(&draft.routing_key),
@@ -150,20 +152,32 @@ impl Connection {
         self.spare = Some(draft);
         self.count_publish();
         let user = self.client().user.clone();
+        if self.is_transactional(channel) {
+            return self.publish_later(channel, message, mandatory, desk);
+        }
         let published = publish::publish(desk, &mut self.scratch, &message, &user);
         let published = published
             .map_err(|error| refusal::publish(&error, message.exchange(), &self.vhost, &user))?;
         if mandatory && !published.routed {
-            let frame_max = self.tuned().frame_max;
-            desk.outbox(|outbox| {
-                let code = ReplyCode::NoRoute;
-                let frames = &mut outbox.frames;
-                let (number, name) = (code.number(), code.name());
-                encode::return_message(frames, channel, frame_max, number, name, &message);
-            });
+            self.return_unroutable(channel, &message, desk);
         }
         self.confirm(channel, published.confirm);
         Ok(())
+    }
+
+    /// Hands a mandatory message back that no queue took.
+    pub(in crate::session) fn return_unroutable<D: Desk>(
+        &self,
+        channel: u16,
+        message: &Message,
+        desk: &mut D,
+    ) {
+        let frame_max = self.tuned().frame_max;
+        let (number, name) = (ReplyCode::NoRoute.number(), ReplyCode::NoRoute.name());
+        desk.outbox(|outbox| {
+            let frames = &mut outbox.frames;
+            encode::return_message(frames, channel, frame_max, number, name, message);
+        });
     }
 
     /// Notes what a publish waits for, on a channel with confirms.

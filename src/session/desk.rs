@@ -16,6 +16,9 @@ pub trait Desk: Host {
     /// The last batch of the log that is safe.
     fn durable(&self) -> BatchId;
 
+    /// Why publishers must wait, when they must.
+    fn alarm(&self) -> Option<&'static str>;
+
     /// A name nobody else has: `prefix` and 22 random characters.
     fn fresh_name(&mut self, prefix: &str) -> String;
 }

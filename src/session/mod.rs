@@ -14,6 +14,8 @@ pub mod exchange;
 pub mod outbox;
 pub mod queue;
 pub mod refusal;
+pub mod reply_to;
+pub mod tx;
 
 pub use connection::Connection;
 pub use connection::Next;

@@ -185,12 +185,30 @@ impl Outbox {
             properties.as_deref(),
         );
         if let Some(handle) = delivery.handle {
-            outgoing.hold(tag, Held { queue, handle, consumer: Some(id) });
+            outgoing.hold(Held { tag, queue, handle, consumer: Some(id) });
         }
         true
     }
 
-    /// Appends the answer to `basic.get`; `held` when the client must settle it.
+    /// Delivers an answer to a request of this channel; `false` when nobody waits for it.
+    pub fn reply_message(&mut self, id: ConsumerId, message: &Message) -> bool {
+        if self.closed || self.frames.len() >= limit::OUTBOX_BYTES_HIGH {
+            return false;
+        }
+        let Some(outgoing) = self.channels.get_mut(&id.channel) else { return false };
+        let Some(consuming) = outgoing.consumers.get(&id.number) else { return false };
+        outgoing.last_tag.0 += 1;
+        let method = Deliver {
+            consumer_tag: &consuming.tag,
+            delivery_tag: outgoing.last_tag.0,
+            redelivered: false,
+        };
+        let (frames, frame_max) = (&mut self.frames, self.frame_max);
+        encode::deliver(frames, id.channel.0, frame_max, method, message, None);
+        true
+    }
+
+    /// Appends the answer to `basic.get`; `held`, but for its tag, when the client must settle it.
     pub fn got(
         &mut self,
         channel: ChannelId,
@@ -204,7 +222,7 @@ impl Outbox {
         outgoing.last_tag.0 += 1;
         let tag = outgoing.last_tag;
         if let Some(held) = held {
-            outgoing.hold(tag, held);
+            outgoing.hold(Held { tag, ..held });
         }
         let method = GetOk { delivery_tag: tag.0, redelivered, message_count };
         encode::get_ok(&mut self.frames, channel.0, self.frame_max, method, message, properties);
@@ -241,6 +259,18 @@ impl Outbox {
         held.push(one);
         outgoing.trim();
         Ok(held)
+    }
+
+    /// Makes deliveries unsettled again that [`Outbox::settle`] gave out.
+    pub fn unsettle(&mut self, channel: ChannelId, held: impl Iterator<Item = Held>) {
+        let Some(outgoing) = self.channels.get_mut(&channel) else { return };
+        for held in held {
+            match outgoing.unacked.binary_search_by_key(&held.tag, |(tag, _)| *tag) {
+                Ok(at) => outgoing.unacked[at].1 = Some(held),
+                Err(at) => outgoing.unacked.insert(at, (held.tag, Some(held))),
+            }
+            outgoing.n_unacked += 1;
+        }
     }
 
     /// Takes every unsettled delivery of a channel, for `basic.recover`.
@@ -294,8 +324,8 @@ impl Outgoing {
             || self.n_unacked >= limit::UNACKED_PER_CHANNEL
     }
 
-    fn hold(&mut self, tag: DeliveryTag, held: Held) {
-        self.unacked.push_back((tag, Some(held)));
+    fn hold(&mut self, held: Held) {
+        self.unacked.push_back((held.tag, Some(held)));
         self.n_unacked += 1;
     }
 

@@ -3,9 +3,11 @@
 use crate::amqp::reply_code::ReplyCode;
 use crate::broker::declare;
 use crate::broker::declare::Bind;
+use crate::broker::declare::DeclareError;
 use crate::broker::declare::DeclareQueue;
 use crate::broker::declare::Resource;
 use crate::broker::delete;
+use crate::broker::reply_to;
 use crate::codec::method::QueueBind;
 use crate::codec::method::QueueDeclare;
 use crate::codec::reply::Reply;
@@ -34,8 +36,12 @@ impl Connection {
             connection: self.id,
             generated,
         };
-        let declared = declare::declare_queue(desk, &declare)
-            .map_err(|error| refusal::declare(&error, &self.vhost))?;
+        let declared = match reply_to::declared(desk, &declare) {
+            Some(Some(declared)) => Ok(declared),
+            Some(None) => Err(DeclareError::NoSuchQueue(declare.name.clone())),
+            None => declare::declare_queue(desk, &declare),
+        };
+        let declared = declared.map_err(|error| refusal::declare(&error, &self.vhost))?;
         if let Some(ChannelState::Open(open)) = self.channels.get_mut(&channel) {
             open.last_queue = Some(declare.name.clone());
         }

@@ -41,6 +41,10 @@ impl Stage {
             self.world.wait(ms);
             return Ok(());
         }
+        if let Some(state) = line.strip_prefix("alarm ") {
+            self.world.set_alarm(state == "on");
+            return Ok(());
+        }
         let who = ConnectionId(u64::from(line.as_bytes()[0]));
         match line.get(1..2) {
             Some(">") => self.say(who, line[2..].trim()),
@@ -87,7 +91,10 @@ impl Stage {
         let words = Words::parse(line);
         let user = words.get("user").unwrap_or("guest");
         let name = words.get("name").map(|it| format!("connection_name:S{it}"));
-        let properties = format!("{{{}}}", name.unwrap_or_default());
+        let blocked = Some("capabilities:F{connection.blocked:ttrue}".to_owned());
+        let blocked = blocked.filter(|_| line.contains(" hears-blocked"));
+        let properties: Vec<String> = name.into_iter().chain(blocked).collect();
+        let properties = format!("{{{}}}", properties.join(","));
         self.world.connect(who);
         for step in [
             format!("connection.start-ok user={user} properties={properties}"),

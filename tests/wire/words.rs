@@ -72,14 +72,18 @@ impl Words {
     }
 
     fn table(&self, key: &str) -> FieldTable {
-        self.get(key)
-            .map(|it| to_table(&mut it.trim_matches(['{', '}']).to_owned()))
-            .unwrap_or_default()
+        self.get(key).map(inside).map(to_table).unwrap_or_default()
     }
 }
 
+/// What is between the outer braces.
+fn inside(text: &str) -> &str {
+    let text = text.strip_prefix('{').unwrap_or(text);
+    text.strip_suffix('}').unwrap_or(text)
+}
+
 /// `name:Tvalue` entries, `T` being the type's letter on the wire.
-fn to_table(text: &mut str) -> FieldTable {
+fn to_table(text: &str) -> FieldTable {
     let mut table = FieldTable::default();
     for entry in split_outside(text) {
         let (name, value) = entry.split_once(':').expect("name:value");
@@ -97,6 +101,7 @@ fn to_value(text: &str) -> AMQPValue {
         "d" => AMQPValue::Double(rest.parse().expect("a number")),
         "S" => AMQPValue::LongString(rest.as_bytes().into()),
         "V" => AMQPValue::Void,
+        "F" => AMQPValue::FieldTable(to_table(rest.trim_start_matches('{').trim_end_matches('}'))),
         "A" => {
             let items = split_outside(rest.trim_start_matches('[').trim_end_matches(']'));
             AMQPValue::FieldArray(FieldArray::from(
@@ -164,6 +169,9 @@ fn header(channel: u16, words: &Words, body_size: u64) -> AMQPFrame {
     }
     if let Some(id) = words.get("message-id") {
         properties = properties.with_message_id(id.into());
+    }
+    if let Some(reply_to) = words.get("reply-to") {
+        properties = properties.with_reply_to(reply_to.into());
     }
     if let Some(user) = words.get("user-id") {
         properties = properties.with_user_id(user.into());
@@ -422,6 +430,9 @@ fn properties(it: &BasicProperties) -> String {
     if let Some(id) = it.message_id() {
         out.push_str(&format!(" message-id={id}"));
     }
+    if let Some(reply_to) = it.reply_to() {
+        out.push_str(&format!(" reply-to={reply_to}"));
+    }
     if let Some(headers) = it.headers() {
         for (key, value) in headers {
             out.push_str(&format!(" {key}={}", value_text(value)));
@@ -511,6 +522,8 @@ fn connection_words(method: &connection::AMQPMethod) -> String {
         ),
         M::OpenOk(_) => "open-ok".to_owned(),
         M::CloseOk(_) => "close-ok".to_owned(),
+        M::Blocked(it) => format!("blocked reason=\"{}\"", it.reason),
+        M::Unblocked(_) => "unblocked".to_owned(),
         M::UpdateSecretOk(_) => "update-secret-ok".to_owned(),
         M::Close(it) => close(it.reply_code, it.reply_text.as_str(), it.class_id, it.method_id),
         other => format!("{other:?}"),

@@ -11,6 +11,7 @@ use railpost::amqp::id::ConnectionId;
 use railpost::amqp::id::ConsumerId;
 use railpost::amqp::id::QueueId;
 use railpost::amqp::limit;
+use railpost::amqp::message::Message;
 use railpost::amqp::name::ConsumerTag;
 use railpost::amqp::name::UserName;
 use railpost::amqp::table::Table;
@@ -36,6 +37,7 @@ pub struct Outboxes {
     all: BTreeMap<ConnectionId, Outbox>,
     turn: Option<ConnectionId>,
     names: u64,
+    alarm: bool,
 }
 
 impl Clients for Outboxes {
@@ -48,6 +50,11 @@ impl Clients for Outboxes {
         if let Some(outbox) = self.all.get_mut(&id.connection) {
             outbox.begin_consumer(queue, id, tag, reply);
         }
+    }
+
+    fn reply(&mut self, to: ConsumerId, message: &Message) -> bool {
+        let outbox = self.all.get_mut(&to.connection);
+        outbox.is_some_and(|it| it.reply_message(to, message))
     }
 
     fn cancel(&mut self, consumer: ConsumerId) {
@@ -71,7 +78,9 @@ impl Seat {
 mod delegate {
     //! The desk is the memory host, and knows whose turn it is.
 
+    use railpost::amqp::id::Seq;
     use railpost::broker::definition::Definition;
+    use railpost::broker::host::Entry;
     use railpost::broker::host::Host;
     use railpost::broker::host::Moved;
     use railpost::broker::host::Note;
@@ -111,12 +120,15 @@ mod delegate {
         }
         fn append(
             &mut self,
-            message: &railpost::amqp::message::Message,
+            message: &Message,
             stored: bool,
             targets: &mut [Target],
             moved: Option<Moved>,
         ) -> BatchId {
             self.0.append(message, stored, targets, moved)
+        }
+        fn append_unit(&mut self, entries: &mut [Entry], erased: &[(QueueId, Seq)]) -> BatchId {
+            self.0.append_unit(entries, erased)
         }
         fn define(&mut self, definition: &Definition) -> BatchId {
             self.0.define(definition)
@@ -129,6 +141,15 @@ mod delegate {
         }
         fn cancel(&mut self, consumer: ConsumerId) {
             self.0.cancel(consumer);
+        }
+        fn set_reply_consumer(&mut self, token: &str, consumer: Option<ConsumerId>) {
+            self.0.set_reply_consumer(token, consumer);
+        }
+        fn reply_consumer(&mut self, token: &str) -> Option<ConsumerId> {
+            self.0.reply_consumer(token)
+        }
+        fn reply(&mut self, to: ConsumerId, message: &Message) -> bool {
+            self.0.reply(to, message)
         }
         fn note(&mut self, note: Note) {
             self.0.note(note);
@@ -143,6 +164,10 @@ impl Desk for Seat {
 
     fn durable(&self) -> BatchId {
         BatchId(u64::MAX)
+    }
+
+    fn alarm(&self) -> Option<&'static str> {
+        self.0.ports.clients.alarm.then_some("low on disk")
     }
 
     fn fresh_name(&mut self, prefix: &str) -> String {
@@ -231,7 +256,7 @@ impl World {
         self.desk.0.ports.clients.turn = Some(id);
         let session = self.sessions.get_mut(&id).expect("connected");
         session.input.extend_from_slice(bytes);
-        loop {
+        while session.connection.waiting_for().is_none() {
             let frame_max = session.connection.tuned().frame_max;
             let (next, used) = match frame::next_frame(&session.input, frame_max) {
                 Ok(None) => break,
@@ -256,7 +281,9 @@ impl World {
                 Next::Wait => {
                     self.desk.0.pump();
                     self.desk.0.ports.clients.turn = Some(id);
-                    session.connection.resume(&mut self.desk);
+                    if session.connection.resume(&mut self.desk) == Next::Wait {
+                        break;
+                    }
                 }
                 Next::Hangup => {
                     session.hung_up = true;
@@ -266,6 +293,17 @@ impl World {
         }
         session.connection.on_durable(&mut self.desk);
         self.desk.0.pump();
+    }
+
+    /// The disk is nearly full, or not any more.
+    pub fn set_alarm(&mut self, on: bool) {
+        self.desk.0.ports.clients.alarm = on;
+        for id in self.connections() {
+            let session = self.sessions.get_mut(&id).expect("connected");
+            self.desk.0.ports.clients.turn = Some(id);
+            session.connection.resume(&mut self.desk);
+            self.receive(id, &[]);
+        }
     }
 
     /// The client's socket breaks.

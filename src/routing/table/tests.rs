@@ -101,6 +101,20 @@ fn topic_words() {
 }
 
 #[test]
+fn a_match_leaves_nothing_behind_for_the_next_one() {
+    let table = table(&[("t", Kind::Topic)], &[("t", "order.#", "1")]);
+    let mut routes = Routes::default();
+    let mut reached = |key: &str| {
+        let routing_key = RoutingKey(key);
+        let properties = Properties::NONE;
+        let publication = Publication { exchange: "t", routing_key, properties, copies: true };
+        route(&table, publication, &mut routes).unwrap();
+        routes.queues().len()
+    };
+    assert_eq!(["order.created", "nowhere", "order", "x.y"].map(&mut reached), [1, 0, 1, 0]);
+}
+
+#[test]
 fn words_that_only_contain_a_wildcard_are_literal() {
     let table =
         table(&[("t", Kind::Topic)], &[("t", "a#", "1"), ("t", "##", "2"), ("t", "*a", "3")]);

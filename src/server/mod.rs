@@ -1,0 +1,23 @@
+//! Floor 4: sockets, files, threads, clocks and signals. Decides nothing that AMQP or a topology
+//! file would have a word in.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this is the floor that has a clock, a file system and a network"
+)]
+
+pub mod clock;
+pub mod config;
+mod connection;
+pub mod disk;
+mod http;
+mod link;
+mod listen;
+mod log;
+mod metrics;
+mod node;
+pub mod recovery;
+pub mod run;
+mod storage_thread;
+mod timer;
+mod turn;
+mod vhosts;

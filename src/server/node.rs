@@ -1,0 +1,344 @@
+//! Everything a running broker consists of.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::access::user::Users;
+use crate::amqp::id::ConnectionId;
+use crate::amqp::id::ConsumerId;
+use crate::amqp::id::QueueId;
+use crate::amqp::name::VhostName;
+use crate::broker::definition::Definition;
+use crate::broker::host::LetterLoss;
+use crate::broker::host::Note;
+use crate::broker::vhost::Vhost;
+use crate::queue::totals::Totals;
+use crate::server::clock::Clock;
+use crate::server::link::Link;
+use crate::server::log::Log;
+use crate::server::metrics::Metrics;
+use crate::server::timer::Timers;
+use crate::server::vhosts::LiveVhost;
+use crate::session::connection::SessionLimits;
+
+/// A running broker.
+pub(in crate::server) struct Node {
+    pub(in crate::server) clock: Clock,
+    pub(in crate::server) users: RwLock<Users>,
+    pub(in crate::server) session_limits: Arc<SessionLimits>,
+    pub(in crate::server) registry: Registry,
+    pub(in crate::server) log: Log,
+    pub(in crate::server) timers: Timers,
+    pub(in crate::server) metrics: Metrics,
+    pub(in crate::server) read_buffers: Buffers,
+    /// What queues counted that are deleted since.
+    pub(in crate::server) retired: Mutex<Totals>,
+    vhosts: RwLock<BTreeMap<VhostName, Arc<LiveVhost>>>,
+    next_connection: AtomicU64,
+    /// The next queue id, and the first that the log has not set aside yet.
+    next_queue: AtomicU32,
+    reserved_queues: Mutex<u32>,
+    disk_low: AtomicBool,
+    /// Channels that wait for answers, by their vhost and an unguessable token.
+    reply_consumers: DashMap<(VhostName, String), ConsumerId>,
+    stage: watch::Sender<Stage>,
+    failure: watch::Sender<Option<String>>,
+    /// Connections that wait for a message to be read.
+    loading: Mutex<Vec<Arc<Link>>>,
+    /// How often messages have been read.
+    n_loaded: AtomicU64,
+}
+
+/// How far the end of the server has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub(in crate::server) enum Stage {
+    Running,
+    /// No new connections; the ones there are told to go.
+    Stopping,
+    Stopped,
+}
+
+/// Queue ids set aside in the log at a time.
+const QUEUE_IDS: u32 = 1024;
+
+impl Node {
+    pub(in crate::server) fn new(
+        clock: Clock,
+        users: Users,
+        session_limits: SessionLimits,
+        connections_max: usize,
+        log: Log,
+        next_queue: u32,
+    ) -> Node {
+        Node {
+            clock,
+            users: RwLock::new(users),
+            session_limits: Arc::new(session_limits),
+            registry: Registry { links: DashMap::new(), max: connections_max },
+            log,
+            timers: Timers::default(),
+            metrics: Metrics::new(),
+            read_buffers: Buffers::default(),
+            retired: Mutex::new(Totals::default()),
+            vhosts: RwLock::new(BTreeMap::new()),
+            next_connection: AtomicU64::new(1),
+            next_queue: AtomicU32::new(next_queue),
+            reserved_queues: Mutex::new(next_queue),
+            disk_low: AtomicBool::new(false),
+            reply_consumers: DashMap::new(),
+            stage: watch::Sender::new(Stage::Running),
+            failure: watch::Sender::new(None),
+            loading: Mutex::new(Vec::new()),
+            n_loaded: AtomicU64::new(0),
+        }
+    }
+
+    pub(in crate::server) fn vhost(&self, name: &str) -> Option<Arc<LiveVhost>> {
+        self.vhosts.read().get(name).cloned()
+    }
+
+    /// All vhosts by name.
+    pub(in crate::server) fn vhosts(&self) -> Vec<Arc<LiveVhost>> {
+        self.vhosts.read().values().cloned().collect()
+    }
+
+    /// The vhost of this name, made if there is none.
+    pub(in crate::server) fn vhost_or_new(&self, name: &str) -> Arc<LiveVhost> {
+        if let Some(vhost) = self.vhost(name) {
+            return vhost;
+        }
+        self.log.define(&Definition::Vhost { name: name.to_owned() });
+        self.add_vhost(LiveVhost::new(Vhost::new(VhostName::new(name))))
+    }
+
+    pub(in crate::server) fn add_vhost(&self, vhost: Arc<LiveVhost>) -> Arc<LiveVhost> {
+        self.vhosts.write().insert(vhost.name.clone(), Arc::clone(&vhost));
+        vhost
+    }
+
+    pub(in crate::server) fn new_connection_id(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// An id no queue of this data directory ever had.
+    ///
+    /// Ids are set aside in the log many at a time; those not used before a crash are skipped.
+    pub(in crate::server) fn new_queue_id(&self) -> QueueId {
+        let id = self.next_queue.fetch_add(1, Ordering::Relaxed);
+        let mut reserved = self.reserved_queues.lock();
+        if id >= *reserved {
+            *reserved = id + QUEUE_IDS;
+            self.log.define(&Definition::QueueIds { next: *reserved });
+        }
+        QueueId(id)
+    }
+
+    /// `vhost/queue`, for a person.
+    pub(in crate::server) fn queue_name(&self, id: QueueId) -> String {
+        let name = |vhost: &Arc<LiveVhost>| {
+            let definitions = vhost.definitions.read();
+            let name = definitions.vhost.table.queue_name(id);
+            name.map(|name| format!("{}/{name}", vhost.name.trim_end_matches('/')))
+        };
+        self.vhosts().iter().find_map(name).unwrap_or_else(|| id.to_string())
+    }
+
+    /// Whether publishers must wait because the disk is nearly full.
+    pub(in crate::server) fn is_disk_low(&self) -> bool {
+        self.disk_low.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::server) fn set_disk_low(&self, low: bool, free_bytes: u64) {
+        if self.disk_low.swap(low, Ordering::AcqRel) == low {
+            return;
+        }
+        if low {
+            tracing::error!(free_bytes, "the disk is nearly full; publishers wait");
+        } else {
+            tracing::info!(free_bytes, "there is room on the disk again");
+            self.registry.wake_all();
+        }
+    }
+
+    pub(in crate::server) fn set_reply_consumer(
+        &self,
+        vhost: &VhostName,
+        token: &str,
+        consumer: Option<ConsumerId>,
+    ) {
+        let key = (vhost.clone(), token.to_owned());
+        match consumer {
+            Some(consumer) => self.reply_consumers.insert(key, consumer),
+            None => self.reply_consumers.remove(&key).map(|(_, consumer)| consumer),
+        };
+    }
+
+    pub(in crate::server) fn reply_consumer(
+        &self,
+        vhost: &VhostName,
+        token: &str,
+    ) -> Option<ConsumerId> {
+        let key = (vhost.clone(), token.to_owned());
+        self.reply_consumers.get(&key).map(|it| *it.value())
+    }
+
+    /// Counts and logs what the broker noticed.
+    pub(in crate::server) fn note(&self, vhost: &LiveVhost, note: &Note) {
+        let vhost = &vhost.name;
+        match note {
+            Note::Published { routed } => {
+                self.metrics.published.increment(1);
+                if *routed {
+                    self.metrics.routed.increment(1);
+                } else {
+                    self.metrics.unroutable.increment(1);
+                }
+            }
+            Note::Warned(breach) => {
+                self.metrics.warned.increment(1);
+                tracing::warn!(%vhost, rule = breach.rule, "{}", breach.text);
+            }
+            Note::DeadLetterLost { queue, exchange, reason, why } => {
+                self.metrics.letters_lost.increment(1);
+                let why = match why {
+                    LetterLoss::NoSuchExchange => "the exchange does not exist",
+                    LetterLoss::NoQueue => "no queue takes it there",
+                    LetterLoss::Cycle => "it went round in a circle without a rejection",
+                };
+                let reason = reason.as_str();
+                tracing::warn!(%vhost, %queue, %exchange, reason, "dead letter not delivered: {why}");
+            }
+            Note::Parked { queue, reason } => {
+                let reason = reason.as_str();
+                tracing::warn!(%vhost, %queue, reason, "message parked");
+            }
+            Note::Dropped { exchange } => {
+                self.metrics.dropped.increment(1);
+                tracing::debug!(%vhost, %exchange, "unroutable message dropped as declared");
+            }
+            Note::QueueDeleted { queue, why, messages } => {
+                tracing::debug!(%vhost, %queue, messages, "queue deleted: {why}");
+            }
+            Note::ConsumerCancelled { connection } => {
+                tracing::debug!(%vhost, connection = connection.0, "consumer cancelled");
+            }
+        }
+    }
+
+    pub(in crate::server) fn n_loaded(&self) -> u64 {
+        self.n_loaded.load(Ordering::Acquire)
+    }
+
+    /// Wakes a connection when messages have been read since `seen` was [`Node::n_loaded`].
+    pub(in crate::server) fn wake_when_loaded(&self, link: &Arc<Link>, seen: u64) {
+        self.loading.lock().push(Arc::clone(link));
+        if self.n_loaded() != seen {
+            link.wake.notify_one();
+        }
+    }
+
+    pub(in crate::server) fn wake_loading(&self) {
+        self.n_loaded.fetch_add(1, Ordering::AcqRel);
+        for link in std::mem::take(&mut *self.loading.lock()) {
+            link.wake.notify_one();
+        }
+    }
+
+    /// The disk failed: nothing more can be promised.
+    pub(in crate::server) fn fail(&self, why: &str) {
+        tracing::error!(why, "the disk failed; nothing more is confirmed");
+        self.failure.send_replace(Some(why.to_owned()));
+    }
+
+    /// Comes when [`Node::fail`] was called.
+    pub(in crate::server) async fn failed(&self) -> String {
+        let mut receiver = self.failure.subscribe();
+        let failure = receiver.wait_for(Option::is_some).await;
+        failure.ok().and_then(|it| it.clone()).unwrap_or_default()
+    }
+
+    pub(in crate::server) fn set_stage(&self, stage: Stage) {
+        self.stage.send_replace(stage);
+    }
+
+    /// Comes when the server begins to stop.
+    pub(in crate::server) async fn stopping(&self) {
+        self.at_least(Stage::Stopping).await;
+    }
+
+    /// Comes when the server has stopped.
+    pub(in crate::server) async fn stopped(&self) {
+        self.at_least(Stage::Stopped).await;
+    }
+
+    async fn at_least(&self, stage: Stage) {
+        let mut receiver = self.stage.subscribe();
+        // An error would mean that the sender is gone, and with it this node.
+        let _ = receiver.wait_for(|it| *it >= stage).await;
+    }
+}
+
+/// The connections there are.
+pub(in crate::server) struct Registry {
+    links: DashMap<ConnectionId, Arc<Link>>,
+    max: usize,
+}
+
+impl Registry {
+    /// Adds a connection, unless there are as many as may be.
+    pub(in crate::server) fn add(&self, link: &Arc<Link>) -> bool {
+        if self.links.len() >= self.max {
+            return false;
+        }
+        self.links.insert(link.id, Arc::clone(link));
+        true
+    }
+
+    pub(in crate::server) fn get(&self, id: ConnectionId) -> Option<Arc<Link>> {
+        self.links.get(&id).map(|it| Arc::clone(it.value()))
+    }
+
+    pub(in crate::server) fn remove(&self, id: ConnectionId) {
+        self.links.remove(&id);
+    }
+
+    pub(in crate::server) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Something that connections may wait for has changed.
+    pub(in crate::server) fn wake_all(&self) {
+        self.links.iter().for_each(|it| it.wake.notify_one());
+    }
+}
+
+/// Buffers for reading, lent for one read at a time, so that an idle connection has none.
+#[derive(Default)]
+pub(in crate::server) struct Buffers {
+    idle: Mutex<Vec<Vec<u8>>>,
+}
+
+/// Buffers kept when nobody reads.
+const IDLE_BUFFERS: usize = 16;
+
+impl Buffers {
+    pub(in crate::server) fn take(&self, bytes: usize) -> Vec<u8> {
+        self.idle.lock().pop().unwrap_or_else(|| vec![0; bytes])
+    }
+
+    pub(in crate::server) fn give_back(&self, buffer: Vec<u8>) {
+        let mut idle = self.idle.lock();
+        if idle.len() < IDLE_BUFFERS {
+            idle.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Bringing vhosts and queues back from what the log kept.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::amqp::argument::QueueArguments;
+use crate::amqp::id::QueueId;
+use crate::amqp::id::Seq;
+use crate::amqp::name::ExchangeName;
+use crate::amqp::name::QueueName;
+use crate::amqp::name::VhostName;
+use crate::broker::definition::Definition;
+use crate::broker::vhost::QueueKind;
+use crate::broker::vhost::QueueRecord;
+use crate::broker::vhost::Vhost;
+use crate::queue::Queue;
+use crate::queue::Restored;
+use crate::queue::effect::Effect;
+use crate::queue::entry::Mark;
+use crate::queue::settings::Settings;
+use crate::routing::Binding;
+use crate::routing::Destination;
+use crate::routing::Kind;
+use crate::routing::table::ExchangeSpec;
+use crate::server::log::FetchRequest;
+use crate::server::node::Node;
+use crate::server::vhosts::LiveQueue;
+use crate::server::vhosts::LiveVhost;
+use crate::storage::disk::Disk;
+use crate::storage::error::StorageError;
+use crate::storage::store::Store;
+
+/// What a restart found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Recovered {
+    pub vhosts: usize,
+    pub queues: usize,
+    pub messages: u64,
+    /// Of the messages, those that wait for a retry.
+    pub delayed: u64,
+    /// Of the messages, those in parking lots.
+    pub parked: u64,
+}
+
+/// The definitions the log has, nothing before what it refers to.
+pub(in crate::server) fn definitions<D: Disk>(store: &Store<D>) -> Vec<Definition> {
+    let parse = |(key, value): (&[u8], &[u8])| {
+        let definition = Definition::parse(value);
+        if definition.is_none() {
+            let key = String::from_utf8_lossy(key).replace('\0', " ");
+            tracing::error!(key, "a definition in the log cannot be read and is left out");
+        }
+        definition
+    };
+    let mut all: Vec<Definition> = store.defined().filter_map(parse).collect();
+    all.sort_by_key(Definition::rank);
+    all
+}
+
+/// The first queue id that was never given out.
+pub(in crate::server) fn next_queue_id<D: Disk>(
+    store: &Store<D>,
+    definitions: &[Definition],
+) -> u32 {
+    let defined = definitions.iter().map(|it| match it {
+        Definition::QueueIds { next } => *next,
+        Definition::Queue { id, .. } => id + 1,
+        Definition::Vhost { .. } | Definition::Exchange { .. } | Definition::Binding { .. } => 1,
+    });
+    let stored = store.queues().into_iter().map(|it| it.id.0 + 1);
+    defined.chain(stored).max().unwrap_or(1)
+}
+
+/// Restores every definition and every queue into `node`.
+pub(in crate::server) fn restore<D: Disk>(
+    node: &Node,
+    store: &mut Store<D>,
+    definitions: &[Definition],
+) -> Result<Recovered, StorageError> {
+    let mut vhosts: BTreeMap<String, Vhost> = BTreeMap::new();
+    let mut queues = Vec::new();
+    for definition in definitions {
+        restore_definition(definition, &mut vhosts, &mut queues);
+    }
+    let mut recovered = Recovered { vhosts: vhosts.len(), ..Recovered::default() };
+    let mut live = BTreeMap::new();
+    for (name, vhost) in vhosts {
+        live.insert(name, node.add_vhost(LiveVhost::new(vhost)));
+    }
+    let mut known = BTreeSet::new();
+    for (vhost, record) in queues {
+        let Some(vhost) = live.get(&vhost) else { continue };
+        known.insert(record.id);
+        recovered.queues += 1;
+        restore_queue(node, store, vhost, &record, &mut recovered)?;
+    }
+    // Messages of queues that are not defined any more: a crash came between two records.
+    for orphan in store.queues().into_iter().filter(|it| !known.contains(&it.id)) {
+        if orphan.n_messages > 0 {
+            tracing::warn!(queue = orphan.id.0, messages = orphan.n_messages, "queue is gone");
+        }
+        node.log.drop_queue(orphan.id);
+    }
+    Ok(recovered)
+}
+
+/// One definition; those it refers to came before.
+fn restore_definition(
+    definition: &Definition,
+    vhosts: &mut BTreeMap<String, Vhost>,
+    queues: &mut Vec<(String, QueueRecord)>,
+) {
+    match definition {
+        Definition::QueueIds { .. } => {}
+        Definition::Vhost { name } => {
+            vhosts.insert(name.clone(), Vhost::new(VhostName::new(name)));
+        }
+        Definition::Exchange { vhost, name, kind, auto_delete, internal, alternate, arguments } => {
+            let (Some(vhost), Some(kind)) = (vhosts.get_mut(vhost), Kind::parse(kind)) else {
+                return;
+            };
+            let spec = ExchangeSpec {
+                name: ExchangeName::new(name),
+                kind,
+                durable: true,
+                auto_delete: *auto_delete,
+                internal: *internal,
+                alternate: alternate.as_deref().map(ExchangeName::new),
+                arguments: arguments.table().unwrap_or_default(),
+            };
+            if vhost.table.declare(spec).is_err() {
+                tracing::error!(exchange = name, "an exchange in the log cannot be restored");
+            }
+        }
+        Definition::Queue { vhost: vhost_name, name, id, auto_delete, arguments, parks_for } => {
+            let Some(vhost) = vhosts.get_mut(vhost_name) else { return };
+            let arguments = arguments.table().unwrap_or_default();
+            let typed = QueueArguments::parse(&arguments).unwrap_or_default();
+            let record = QueueRecord {
+                id: QueueId(*id),
+                name: QueueName::new(name),
+                durable: true,
+                auto_delete: *auto_delete,
+                exclusive: None,
+                settings: Arc::new(Settings::from_arguments(&typed, true, *auto_delete)),
+                arguments,
+                kind: match parks_for {
+                    Some(_) => QueueKind::ParkingLot,
+                    None => QueueKind::Client,
+                },
+                parked: None,
+            };
+            vhost.insert(record.clone());
+            queues.push((vhost_name.clone(), record));
+        }
+        Definition::Binding { vhost, source, to_exchange, destination, key, arguments } => {
+            let Some(vhost) = vhosts.get_mut(vhost) else { return };
+            let destination = match to_exchange {
+                true => Some(Destination::Exchange(ExchangeName::new(destination))),
+                false => vhost.table.queue(destination).map(Destination::Queue),
+            };
+            let Some(destination) = destination else { return };
+            let arguments = arguments.table().unwrap_or_default();
+            if vhost.table.bind(source, Binding::new(destination, key, &arguments)).is_err() {
+                tracing::error!(source, key, "a binding in the log cannot be restored");
+            }
+        }
+    }
+}
+
+/// One queue with its messages; their bodies stay on disk until they are wanted.
+fn restore_queue<D: Disk>(
+    node: &Node,
+    store: &mut Store<D>,
+    vhost: &Arc<LiveVhost>,
+    record: &QueueRecord,
+    recovered: &mut Recovered,
+) -> Result<(), StorageError> {
+    let restored = read_queue(store, record)?;
+    let n_messages: u64 = restored.levels.iter().map(|(_, count, ..)| count).sum();
+    recovered.messages += n_messages;
+    recovered.delayed += restored.delayed.len() as u64;
+    if record.kind == QueueKind::ParkingLot {
+        recovered.parked += n_messages;
+    }
+    let mut effects = Vec::new();
+    let (name, settings) = (record.name.clone(), (*record.settings).clone());
+    let queue = Queue::restore(name, settings, restored, node.clock.now(), &mut effects);
+    vhost.definitions.write().queues.insert(record.id, LiveQueue::new(queue));
+    for effect in effects {
+        match effect {
+            Effect::Wake { at } => node.timers.add(vhost, record.id, at),
+            Effect::Fetch(fetch) => {
+                let vhost = Arc::clone(vhost);
+                node.log.fetch(FetchRequest { vhost, queue: record.id, fetch });
+            }
+            Effect::Erase { .. }
+            | Effect::DeadLetter(_)
+            | Effect::Park(_)
+            | Effect::Remember { .. }
+            | Effect::MayHaveDelivered { .. }
+            | Effect::Purge { .. }
+            | Effect::Delete(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// What the log says of a queue, without holding its messages.
+fn read_queue<D: Disk>(
+    store: &mut Store<D>,
+    record: &QueueRecord,
+) -> Result<Restored, StorageError> {
+    const AT_A_TIME: usize = 4096;
+    let Some(view) = store.queue(record.id) else { return Ok(Restored::default()) };
+    let mut delayed = BTreeMap::new();
+    for (seq, mark) in store.marks(record.id) {
+        if let Some((mark, Some(due))) = Mark::decode(mark) {
+            delayed.insert(seq, (due, mark));
+        }
+    }
+    let mut restored = Restored {
+        next: view.next_seq,
+        redelivered_up_to: (view.watermark.0 > 0).then_some(view.watermark),
+        ..Restored::default()
+    };
+    let mut levels: BTreeMap<u8, (u64, Seq, Seq)> = BTreeMap::new();
+    let mut from = Seq(0);
+    loop {
+        let messages = store.live(record.id, from, AT_A_TIME)?;
+        let Some(last) = messages.last() else { break };
+        from = last.seq.next();
+        for message in messages {
+            let (count, _, end) =
+                levels.entry(message.priority).or_insert((0, message.seq, message.seq));
+            *count += 1;
+            *end = message.seq.next();
+            match delayed.remove(&message.seq) {
+                Some((due, mark)) => {
+                    restored.delayed.push((message.seq, message.priority, due, mark));
+                }
+                None => restored.ready_bytes += u64::from(message.body_bytes),
+            }
+            if let Some(at) = message.expires_at {
+                restored.expirations.push((message.seq, message.priority, at));
+            }
+        }
+    }
+    restored.levels =
+        levels.into_iter().map(|(level, (count, first, end))| (level, count, first, end)).collect();
+    Ok(restored)
+}

@@ -1,0 +1,215 @@
+//! Starting and stopping.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::net::TcpListener;
+
+use crate::amqp::limit;
+use crate::amqp::table::Table;
+use crate::amqp::table::Value;
+use crate::server::clock::Clock;
+use crate::server::config::ConfigError;
+use crate::server::config::ServerConfig;
+use crate::server::disk::DataFolder;
+use crate::server::http;
+use crate::server::listen;
+use crate::server::log::Log;
+use crate::server::node::Node;
+use crate::server::node::Stage;
+use crate::server::recovery;
+use crate::server::recovery::Recovered;
+use crate::server::storage_thread::StorageThread;
+use crate::server::storage_thread::message_id;
+use crate::server::timer;
+use crate::session::connection::SessionLimits;
+use crate::storage::config::Config as StoreConfig;
+use crate::storage::error::StorageError;
+use crate::storage::report::Recovery;
+use crate::storage::store::Store;
+
+#[expect(missing_debug_implementations, reason = "there is nothing to print of a broker")]
+/// A broker that runs. Dropping it does not stop it; [`Server::stop`] does.
+pub struct Server {
+    node: Arc<Node>,
+    storage: Option<JoinHandle<()>>,
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    pub recovered: Recovered,
+    /// What the log was like when it was opened.
+    pub log: LogReport,
+    pub took: Duration,
+}
+
+/// What opening the data directory found, in words.
+#[derive(Clone, Debug, Default)]
+pub struct LogReport {
+    pub created: bool,
+    /// The unfinished end of the log, which was cut; nothing in it had been confirmed.
+    pub cut: Option<String>,
+    /// Messages that are damaged and will not be delivered.
+    pub damaged: Vec<String>,
+}
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot use the data directory `{}`: {cause}", path.display())]
+    Data { path: PathBuf, cause: StorageError },
+    #[error("cannot create the data directory `{}`: {cause}", path.display())]
+    Folder { path: PathBuf, cause: std::io::Error },
+    #[error("cannot listen on {address}: {cause}")]
+    Listen { address: SocketAddr, cause: std::io::Error },
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// How long connections may take to say good-bye when the server stops.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+impl Server {
+    /// Opens the data directory, restores what is in it, and listens.
+    ///
+    /// Must be called within a tokio runtime.
+    pub async fn start(config: &ServerConfig) -> Result<Server, StartError> {
+        let started = Instant::now();
+        let users = config.users()?;
+        let data = |cause| StartError::Data { path: config.data.clone(), cause };
+        let disk = DataFolder::new(&config.data)
+            .map_err(|cause| StartError::Folder { path: config.data.clone(), cause })?;
+        let mut identity = [0; 16];
+        getrandom::fill(&mut identity).expect("the system has randomness");
+        let store_config = StoreConfig { identity, ..StoreConfig::default() };
+        let (mut store, report) = Store::open(Arc::new(disk), store_config).map_err(data)?;
+        let definitions = recovery::definitions(&store);
+        let log = Log::new(store.queues().into_iter().map(|it| (it.id, it.next_seq)));
+        let next_queue = recovery::next_queue_id(&store, &definitions);
+        let node = Arc::new(Node::new(
+            Clock::start(),
+            users,
+            session_limits(config),
+            config.connections_max,
+            log,
+            next_queue,
+        ));
+        let recovered = recovery::restore(&node, &mut store, &definitions).map_err(data)?;
+        for vhost in std::iter::once("/").chain(config.vhosts.iter().map(String::as_str)) {
+            node.vhost_or_new(vhost);
+        }
+        let storage = StorageThread::start(&node, store).map_err(StartError::Thread)?;
+        let listener = bind(config.listen).await?;
+        let address = listener.local_addr().unwrap_or(config.listen);
+        let mut metrics_address = None;
+        if let Some(wanted) = config.metrics {
+            let listener = bind(wanted).await?;
+            metrics_address = Some(listener.local_addr().unwrap_or(wanted));
+            tokio::spawn(http::run(Arc::clone(&node), listener));
+        }
+        tokio::spawn(timer::run(Arc::clone(&node)));
+        tokio::spawn(listen::run(Arc::clone(&node), listener));
+        Ok(Server {
+            node,
+            storage: Some(storage),
+            address,
+            metrics_address,
+            recovered,
+            log: to_report(&report),
+            took: started.elapsed(),
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Comes when the disk failed, with the reason; the process must end then.
+    pub async fn failed(&self) -> String {
+        self.node.failed().await
+    }
+
+    /// Tells every client, waits a little for them, and brings everything to disk.
+    pub async fn stop(mut self) {
+        self.node.set_stage(Stage::Stopping);
+        let end = tokio::time::Instant::now() + GOODBYE;
+        while self.node.registry.len() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.node.log.stop();
+        if let Some(storage) = self.storage.take() {
+            // A thread that panicked has said so; there is nothing more to wait for.
+            let _ = tokio::task::spawn_blocking(move || storage.join()).await;
+        }
+        self.node.set_stage(Stage::Stopped);
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })
+}
+
+fn to_report(recovery: &Recovery) -> LogReport {
+    let cut = recovery.torn.map(|it| {
+        format!(
+            "the log ended unfinished at byte {} of segment {} and was cut there; nothing behind \
+             had been confirmed",
+            it.offset, it.segment
+        )
+    });
+    let damaged = recovery.damaged.iter().map(|it| {
+        let places: Vec<String> =
+            it.places.iter().map(|(queue, seq)| format!("{queue} number {seq}")).collect();
+        let kept = it.kept.map(|it| it.to_string()).unwrap_or_default();
+        let message_id = message_id(&it.head);
+        format!("message `{message_id}` ({}) is damaged, kept in {kept}", places.join(", "))
+    });
+    LogReport { created: recovery.created, cut, damaged: damaged.collect() }
+}
+
+fn session_limits(config: &ServerConfig) -> SessionLimits {
+    SessionLimits {
+        server_properties: server_properties(),
+        channel_max: limit::CHANNEL_MAX,
+        frame_max: limit::FRAME_MAX,
+        heartbeat: config.heartbeat_secs,
+        body_bytes_max: config.body_bytes_max.min(limit::BODY_BYTES_HARD),
+    }
+}
+
+/// What clients learn of the broker before they log in.
+///
+/// COMPAT: the version begins with that of the RabbitMQ whose behaviour is followed, because
+/// client libraries branch on it; what follows the plus sign is ours.
+fn server_properties() -> Table {
+    const CAPABILITIES: [&str; 9] = [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+        "direct_reply_to",
+    ];
+    let capabilities = CAPABILITIES.map(|it| (it.to_owned(), Value::Bool(true)));
+    let version = concat!("4.3.6+railpost.", env!("CARGO_PKG_VERSION"));
+    Table(vec![
+        ("capabilities".to_owned(), Value::Table(Table(capabilities.to_vec()))),
+        ("cluster_name".to_owned(), Value::text("railpost")),
+        ("copyright".to_owned(), Value::text("the railpost authors")),
+        ("information".to_owned(), Value::text("Licensed under MIT or Apache-2.0")),
+        ("platform".to_owned(), Value::text("Rust")),
+        ("product".to_owned(), Value::text("railpost")),
+        ("version".to_owned(), Value::text(version)),
+    ])
+}

@@ -1,0 +1,23 @@
+//! Floor 1: the log that is also the store. Keeps records of opaque messages through crashes and
+//! says where each one lies; knows queues and sequence numbers, but not what a message is.
+
+pub mod batch;
+pub mod checkpoint;
+mod chunk;
+pub mod config;
+mod damaged;
+pub mod disk;
+mod entry;
+pub mod error;
+mod index;
+mod journal;
+pub mod message;
+pub mod reader;
+mod record;
+mod recovery;
+pub mod report;
+mod scan;
+mod segment;
+pub mod store;
+mod store_file;
+mod varint;

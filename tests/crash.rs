@@ -1,0 +1,258 @@
+//! The real binary, killed with -9 again and again under load: nothing that was confirmed may be
+//! missing, and nothing may appear that was never published.
+//!
+//! `RAILPOST_CRASH_SECONDS` sets how long it goes on.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "kills a process, has a clock, and says what it counted"
+)]
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::io::BufRead as _;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
+use futures_lite::StreamExt as _;
+use lapin::BasicProperties;
+use lapin::Channel;
+use lapin::Connection;
+use lapin::ConnectionProperties;
+use lapin::options::BasicAckOptions;
+use lapin::options::BasicConsumeOptions;
+use lapin::options::BasicNackOptions;
+use lapin::options::BasicPublishOptions;
+use lapin::options::BasicQosOptions;
+use lapin::options::ConfirmSelectOptions;
+use lapin::options::ExchangeDeclareOptions;
+use lapin::options::QueueBindOptions;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::AMQPValue;
+use lapin::types::FieldTable;
+
+const PUBLISHERS: u64 = 2;
+const QUEUES: [&str; 2] = ["crash.a", "crash.b"];
+const DEAD: &str = "crash.dead";
+
+/// A broker process.
+struct Broker {
+    process: Child,
+    port: u16,
+}
+
+impl Broker {
+    fn start(data: &Path) -> Broker {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_railpost"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the broker starts");
+        let mut port = None;
+        let output = BufReader::new(process.stdout.take().expect("piped"));
+        for line in output.lines() {
+            let line = line.expect("text");
+            if let Some(address) = line.strip_prefix("listening amqp 127.0.0.1:") {
+                port = address.split(' ').next().and_then(|it| it.parse().ok());
+            }
+            if line.starts_with("Server startup complete") {
+                break;
+            }
+        }
+        Broker { process, port: port.expect("it said where it listens") }
+    }
+
+    /// SIGKILL: nothing is flushed, nobody is told.
+    fn kill(mut self) {
+        self.process.kill().expect("it was alive");
+        self.process.wait().expect("it ended");
+    }
+
+    async fn connect(&self) -> Result<Connection, lapin::Error> {
+        connect(self.port).await
+    }
+}
+
+async fn connect(port: u16) -> Result<Connection, lapin::Error> {
+    let url = format!("amqp://guest:guest@127.0.0.1:{port}/%2f");
+    Connection::connect(&url, ConnectionProperties::default()).await
+}
+
+/// What the clients know: all that was ever sent, and what the broker confirmed.
+#[derive(Default)]
+struct Ledger {
+    sent: BTreeSet<String>,
+    confirmed: BTreeSet<String>,
+    /// How often each message came, per queue.
+    seen: BTreeMap<(&'static str, String), usize>,
+    parked: BTreeSet<String>,
+}
+
+type Shared = Arc<Mutex<Ledger>>;
+
+async fn declare(channel: &Channel) -> Result<(), lapin::Error> {
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(DEAD.into(), durable, FieldTable::default()).await?;
+    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let kind = lapin::ExchangeKind::Fanout;
+    channel.exchange_declare("crash".into(), kind, options, FieldTable::default()).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-delayed-retry-min".into(), AMQPValue::LongInt(20));
+    arguments.insert("x-delayed-retry-max".into(), AMQPValue::LongInt(100));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(3));
+    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+    arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(DEAD.into()));
+    for queue in QUEUES {
+        channel.queue_declare(queue.into(), durable, arguments.clone()).await?;
+        let bind = QueueBindOptions::default();
+        let none = FieldTable::default();
+        channel.queue_bind(queue.into(), "crash".into(), "".into(), bind, none).await?;
+    }
+    Ok(())
+}
+
+/// Publishes until the connection breaks; every message goes to both queues.
+async fn publish(
+    port: u16,
+    round: u64,
+    publisher: u64,
+    ledger: Shared,
+) -> Result<(), lapin::Error> {
+    let connection = connect(port).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let mut window = std::collections::VecDeque::new();
+    for n in 0u64.. {
+        let poison = n.is_multiple_of(50);
+        let id = format!("{}{round}-{publisher}-{n}", if poison { "poison-" } else { "" });
+        ledger.lock().expect("fine").sent.insert(id.clone());
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        let options = BasicPublishOptions::default();
+        let body = id.as_bytes();
+        let sent = channel.basic_publish("crash".into(), "".into(), options, body, properties);
+        let confirm = sent.await?;
+        window.push_back((id, confirm));
+        if window.len() > 50
+            && let Some((id, confirm)) = window.pop_front()
+        {
+            assert!(confirm.await?.is_ack());
+            ledger.lock().expect("fine").confirmed.insert(id);
+        }
+    }
+    Ok(())
+}
+
+/// Consumes until the connection breaks, or until `idle` passes without a delivery.
+async fn consume(
+    port: u16,
+    queue: &'static str,
+    ledger: Shared,
+    idle: Duration,
+) -> Result<(), lapin::Error> {
+    let connection = connect(port).await?;
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(20, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    let mut consumer =
+        channel.basic_consume(queue.into(), "c".into(), options, FieldTable::default()).await?;
+    while let Ok(Some(delivery)) = tokio::time::timeout(idle, consumer.next()).await {
+        let delivery = delivery?;
+        let id = String::from_utf8_lossy(&delivery.data).into_owned();
+        if queue == DEAD {
+            ledger.lock().expect("fine").parked.insert(id);
+            delivery.ack(BasicAckOptions::default()).await?;
+        } else if id.starts_with("poison-") {
+            delivery.nack(BasicNackOptions { requeue: true, ..Default::default() }).await?;
+        } else {
+            *ledger.lock().expect("fine").seen.entry((queue, id)).or_default() += 1;
+            delivery.ack(BasicAckOptions::default()).await?;
+        }
+    }
+    Ok(())
+}
+
+fn seconds() -> u64 {
+    std::env::var("RAILPOST_CRASH_SECONDS").ok().and_then(|it| it.parse().ok()).unwrap_or(6)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_confirmed_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let ledger = Shared::default();
+    let end = Instant::now() + Duration::from_secs(seconds());
+    let mut round = 0;
+    while Instant::now() < end {
+        round += 1;
+        let broker = Broker::start(&data);
+        let connection = broker.connect().await.expect("connects");
+        let channel = connection.create_channel().await.expect("a channel");
+        declare(&channel).await.expect("declared");
+        let idle = Duration::from_secs(60);
+        for publisher in 0..PUBLISHERS {
+            tokio::spawn(publish(broker.port, round, publisher, Arc::clone(&ledger)));
+        }
+        for queue in QUEUES {
+            tokio::spawn(consume(broker.port, queue, Arc::clone(&ledger), idle));
+        }
+        // Between a fifth of a second and two, different each time.
+        let wait = 200 + (round * 7919) % 1800;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        broker.kill();
+    }
+    // A last start: everything that is left is taken out.
+    let broker = Broker::start(&data);
+    let idle = Duration::from_secs(2);
+    for queue in [QUEUES[0], QUEUES[1], DEAD] {
+        consume(broker.port, queue, Arc::clone(&ledger), idle).await.expect("consumes");
+    }
+    broker.kill();
+    report(&ledger.lock().expect("fine"), round);
+}
+
+fn report(ledger: &Ledger, rounds: u64) {
+    let mut lost = Vec::new();
+    for id in &ledger.confirmed {
+        if id.starts_with("poison-") {
+            if !ledger.parked.contains(id) {
+                lost.push(format!("{id} was not parked"));
+            }
+            continue;
+        }
+        for queue in QUEUES {
+            if !ledger.seen.contains_key(&(queue, id.clone())) {
+                lost.push(format!("{id} never came out of {queue}"));
+            }
+        }
+    }
+    let phantom: Vec<&String> = ledger
+        .seen
+        .keys()
+        .map(|(_, id)| id)
+        .chain(&ledger.parked)
+        .filter(|id| !ledger.sent.contains(*id))
+        .collect();
+    let duplicates: usize = ledger.seen.values().map(|n| n - 1).sum();
+    println!(
+        "{rounds} kills, {} sent, {} confirmed, {} parked, {} lost, {} phantom, {duplicates} \
+         delivered again",
+        ledger.sent.len(),
+        ledger.confirmed.len(),
+        ledger.parked.len(),
+        lost.len(),
+        phantom.len()
+    );
+    assert!(ledger.confirmed.len() > 100, "too little was confirmed to say anything");
+    assert!(lost.is_empty(), "lost: {:?}", &lost[..lost.len().min(20)]);
+    assert!(phantom.is_empty(), "phantom: {:?}", &phantom[..phantom.len().min(20)]);
+}
