@@ -20,9 +20,10 @@ use crate::cli::args::Command;
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::parse_from(bench::args::spell_out(std::env::args_os().collect()));
     let exit = match args.command {
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     exit.into()
 }

@@ -120,7 +120,7 @@ pub(in crate::cli) struct LoadArgs {
     /// Messages of each consumer, after which it ends
     #[arg(short = 'D', long)]
     pub(super) cmessages: Option<u64>,
-    /// How long to measure, after the warm-up
+    /// How long to measure after the warm-up, or to have the connections
     #[arg(short = 'z', long, value_parser = quantity::duration)]
     pub(super) time: Option<Duration>,
     /// How long to run before measuring

@@ -41,6 +41,8 @@ pub(super) struct Connection {
     pub(super) frame_max: u32,
     /// The broker's name and version, as it told them.
     pub(super) product: String,
+    /// Whether the broker has an address of this machine.
+    pub(super) is_local: bool,
 }
 
 /// A request, the class and method that answer it, and how errors name it.
@@ -61,6 +63,10 @@ impl Connection {
             .unwrap_or_else(|_| Err(silent()))
             .and_then(|it| it.set_nodelay(true).map(|()| it))
             .map_err(|source| Fault::Connect { target: target.to_string(), source })?;
+        let is_local = matches!(
+            (stream.local_addr(), stream.peer_addr()),
+            (Ok(local), Ok(peer)) if local.ip() == peer.ip()
+        );
         let (reader, writer) = stream.into_split();
         let mut this = Connection {
             reader,
@@ -70,6 +76,7 @@ impl Connection {
             written: 0,
             frame_max: limit::FRAME_MAX,
             product: String::new(),
+            is_local,
         };
         this.log_in(target).await?;
         let open = Request::new(CHANNEL, 20, 10).text("");
@@ -140,7 +147,16 @@ impl Connection {
                         {
                             return Ok(arguments.to_vec());
                         }
-                        method => check_open(&method)?,
+                        method @ (Incoming::Deliver { .. }
+                        | Incoming::Ack { .. }
+                        | Incoming::Nack { .. }
+                        | Incoming::Return { .. }
+                        | Incoming::ConnectionClose { .. }
+                        | Incoming::ChannelClose { .. }
+                        | Incoming::Blocked { .. }
+                        | Incoming::Unblocked
+                        | Incoming::Cancel { .. }
+                        | Incoming::Other { .. }) => check_open(&method)?,
                     }
                 }
                 self.wait().await?;

@@ -61,7 +61,10 @@ struct Begun {
     redelivered: bool,
 }
 
-/// A whole delivery; without a stamp it is not one of the run's.
+/// A delivery whose last octet has come, and its stamp if it has one.
+type Whole = (Begun, Option<Stamp>);
+
+/// A delivery to be counted; without a stamp it is not one of the run's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Arrived {
     queue: usize,
@@ -264,7 +267,7 @@ fn advance(
     content: Content,
     frame: &Frame<'_>,
     live: &Live,
-) -> Result<(Content, Option<(Begun, Option<Stamp>)>), Fault> {
+) -> Result<(Content, Option<Whole>), Fault> {
     match (content, frame.kind) {
         (content, FrameKind::Heartbeat) => Ok((content, None)),
         (Content::Method, FrameKind::Method) => match incoming::parse(frame.payload)? {
@@ -277,7 +280,16 @@ fn advance(
                 let queue = queue_of(consumer_tag, live)?;
                 Err(Fault::Cancelled(live.plan.queues[queue].name.clone()))
             }
-            method => connection::check_open(&method).map(|()| (Content::Method, None)),
+            method @ (Incoming::Ack { .. }
+            | Incoming::Nack { .. }
+            | Incoming::Return { .. }
+            | Incoming::ConnectionClose { .. }
+            | Incoming::ChannelClose { .. }
+            | Incoming::Blocked { .. }
+            | Incoming::Unblocked
+            | Incoming::Other { .. }) => {
+                connection::check_open(&method).map(|()| (Content::Method, None))
+            }
         },
         (Content::Header { delivery }, FrameKind::Header) => {
             const SIZE_AT: usize = 4;

@@ -37,6 +37,19 @@ impl Fault {
             Fault::Closed { .. } | Fault::Cancelled(_) => false,
         }
     }
+
+    /// The code with which the broker closed a channel or connection.
+    pub(super) fn reply_code(&self) -> Option<u16> {
+        match self {
+            Fault::Closed { reply_code, .. } => Some(*reply_code),
+            Fault::Connect { .. }
+            | Fault::Login { .. }
+            | Fault::Lost(_)
+            | Fault::Silent { .. }
+            | Fault::Protocol(_)
+            | Fault::Cancelled(_) => None,
+        }
+    }
 }
 
 impl From<Truncated> for Fault {

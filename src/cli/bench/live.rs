@@ -88,6 +88,29 @@ impl Live {
         self.received[producer].load(Ordering::Relaxed) / n_copies
     }
 
+    /// A number that grows whenever a message is published, confirmed or delivered.
+    pub(super) fn n_moved(&self) -> u64 {
+        let sent = self.senders.iter().map(|it| {
+            let it = locked(it);
+            it.published + it.confirmed + it.refused
+        });
+        let taken = self.takers.iter().map(|it| locked(it).delivered);
+        sent.chain(taken).sum()
+    }
+
+    /// Whether every message that can arrive has arrived everywhere it should.
+    pub(super) fn is_all_arrived(&self) -> bool {
+        let expected = self.senders.iter().map(|it| {
+            let it = locked(it);
+            let copies = |slot: usize| self.plan.n_copies(slot) as u64;
+            let sent = it.published_in.iter().enumerate().map(|(slot, n)| n * copies(slot));
+            let excused = it.uncertain.iter().map(|(slot, _)| copies(*slot as usize));
+            sent.sum::<u64>().saturating_sub(excused.sum())
+        });
+        let received = self.received.iter().map(|it| it.load(Ordering::Relaxed));
+        received.sum::<u64>() >= expected.sum()
+    }
+
     pub(super) async fn producer_woken(&self, producer: usize) {
         self.producer_wakes[producer].notified().await;
     }

@@ -73,6 +73,10 @@ pub(super) struct Alarm {
 
 #[cfg(target_os = "linux")]
 impl Alarm {
+    #[allow(
+        deprecated,
+        reason = "its successor is unsafe and asks for what an OwnedFd keeps: the same descriptor"
+    )]
     pub(super) fn new() -> io::Result<Alarm> {
         let flags = time::TimerfdFlags::NONBLOCK | time::TimerfdFlags::CLOEXEC;
         let timer = time::timerfd_create(time::TimerfdClockId::Monotonic, flags)?;

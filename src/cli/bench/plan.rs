@@ -32,6 +32,8 @@ pub(super) struct Plan {
     /// The queues each consumer consumes, by index.
     pub(super) consumers: Vec<Vec<usize>>,
     pub(super) predeclared: bool,
+    /// Of the load generator.
+    pub(super) threads: usize,
     pub(super) load: Load,
 }
 
@@ -135,6 +137,8 @@ pub(super) enum PlanError {
 }
 
 const TIME: Duration = Duration::from_secs(30);
+/// How long connections idle, when they are all there is.
+const IDLE_TIME: Duration = Duration::from_secs(3);
 const WARM_UP: Duration = Duration::from_secs(3);
 
 impl Plan {
@@ -168,6 +172,7 @@ impl Plan {
             producers: Vec::new(),
             consumers: spread(n_consumers, n_queues),
             predeclared: args.topology.predeclared,
+            threads: at_least_one(args.load.threads, "--threads")?,
             load,
         };
         plan.lay_routes(&args.topology, args.load.keys)?;
@@ -220,7 +225,8 @@ impl Plan {
         self.slots = (0..n_queues).map(Destination::Queue).collect();
         let kind = self.exchange_kind(args)?;
         self.exchange = kind.map(|kind| {
-            let name = args.exchange.clone().unwrap_or_else(|| self.run.name.clone());
+            let name = args.exchange.clone().filter(|it| !it.is_empty());
+            let name = name.unwrap_or_else(|| self.run.name.clone());
             ExchangePlan { name, kind: kind.to_owned() }
         });
         let key = args.routing_key.as_deref();
@@ -234,7 +240,7 @@ impl Plan {
                 }
             }
             (Some(Workload::Partition), kind) => {
-                let n_keys = at_least_one(keys.unwrap_or(1000) as usize, "--keys")?;
+                let n_keys = at_least_one(keys.unwrap_or(100) as usize, "--keys")?;
                 self.slots = (0..n_keys).map(|at| Destination::Queue(at % n_queues)).collect();
                 let key = key.filter(|_| n_queues == 1);
                 self.bind_each(key, kind);
@@ -267,7 +273,9 @@ impl Plan {
         if let Some(other) = kind.filter(|it| !["direct", "fanout", "topic"].contains(it)) {
             return Err(PlanError::ExchangeType(other.to_owned()));
         }
-        let is_named = args.exchange.is_some() || args.routing_key.is_some() || kind.is_some();
+        let is_named = args.exchange.as_ref().is_some_and(|it| !it.is_empty())
+            || args.routing_key.is_some()
+            || kind.is_some();
         Ok(match self.workload {
             Some(Workload::Broadcast) => Some("fanout"),
             Some(Workload::Topic) => Some("topic"),
@@ -327,7 +335,9 @@ fn load(workload: Option<Workload>, args: &LoadArgs) -> Result<Load, PlanError> 
     }
     let is_counted = args.pmessages.is_some() || args.cmessages.is_some() || is_backlog;
     let messages = args.pmessages.or(is_backlog.then_some(200_000));
-    let time = args.time.or((is_named && !is_counted).then_some(TIME));
+    let is_crowd = workload == Some(Workload::Connections);
+    let default_time = if is_crowd { IDLE_TIME } else { TIME };
+    let time = args.time.or((is_named && !is_counted).then_some(default_time));
     let body_bytes = args.size.unwrap_or(if is_named { 256 } else { STAMP_BYTES });
     if body_bytes as u64 > limit::BODY_BYTES_HARD {
         return Err(PlanError::TooLarge { option: "--size", value: body_bytes as u64 });

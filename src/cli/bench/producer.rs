@@ -85,14 +85,18 @@ impl Producer {
         let gap = live.plan.load.rate.gap_nanos();
         self.schedule = gap.map(|it| Schedule::new(live.clock.now(), it, self.at, n_producers));
         let result = self.publish_all().await;
-        let mut tally = live.sender(self.at);
-        tally.blocked.end(live.clock.now());
-        tally.uncertain.extend(self.window.open().map(|it| (it.slot, it.sequence)));
-        drop(tally);
+        self.count_open();
         if result.is_ok() {
             self.connection.close().await;
         }
         result
+    }
+
+    /// What is still unconfirmed may have arrived or not.
+    fn count_open(&self) {
+        let mut tally = self.live.sender(self.at);
+        tally.blocked.end(self.live.clock.now());
+        tally.uncertain.extend(self.window.open().map(|it| (it.slot, it.sequence)));
     }
 
     async fn publish_all(&mut self) -> Result<(), Fault> {
@@ -220,7 +224,11 @@ impl Producer {
                 }
                 Incoming::Blocked { reason } => sender.blocked.begin(now, reason.into_owned()),
                 Incoming::Unblocked => sender.blocked.end(now),
-                method => connection::check_open(&method)?,
+                method @ (Incoming::Deliver { .. }
+                | Incoming::ConnectionClose { .. }
+                | Incoming::ChannelClose { .. }
+                | Incoming::Cancel { .. }
+                | Incoming::Other { .. }) => connection::check_open(&method)?,
             }
         }
         Ok(())
