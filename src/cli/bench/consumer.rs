@@ -159,6 +159,8 @@ impl Consumer {
                     }
                 }
             }
+            // A consumer whose socket never runs dry would keep the others waiting.
+            tokio::task::yield_now().await;
         }
     }
 
