@@ -18,3 +18,4 @@ pub mod routing;
 pub mod server;
 pub mod session;
 pub mod storage;
+pub mod topology;

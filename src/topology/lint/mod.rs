@@ -1,0 +1,151 @@
+//! Rules about what a topology means: one rule, one file. Each carries its explanation and a wrong
+//! and a right example, which its test runs.
+
+mod facts;
+
+mod bound_by_default_drop;
+mod copy_per_instance;
+mod dead_letter_cycle;
+mod dead_letter_lost;
+mod dead_letter_to_nowhere;
+mod dead_subscription;
+mod evidence_thrown_away;
+mod hash_weight;
+mod key_on_fanout;
+mod lone_subscriber;
+mod no_failure_handling;
+pub(in crate::topology) mod one_name_two_services;
+mod order_not_kept;
+mod retry_shrinks;
+mod shared_queue;
+mod subscribed_twice;
+mod unbounded_queue;
+pub(in crate::topology) mod undeclared_reference;
+mod unreachable_message;
+mod wildcard_on_direct;
+mod work_copied;
+
+use std::collections::BTreeSet;
+
+use crate::topology::day::Day;
+use crate::topology::declared::Allow;
+use crate::topology::declared::AllowScope;
+use crate::topology::declared::Topology;
+use crate::topology::diagnostic;
+use crate::topology::diagnostic::Code;
+use crate::topology::diagnostic::Diagnostic;
+use crate::topology::diagnostic::Report;
+use crate::topology::diagnostic::Severity;
+use crate::topology::lint::facts::Facts;
+use crate::topology::load::Loaded;
+use crate::topology::load::load;
+use crate::topology::load::mistake;
+use crate::topology::source::Origin;
+use crate::topology::source::Source;
+
+/// A rule, and how to explain it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    pub code: Code,
+    /// Whether `allow` may suppress it; not where nothing could be declared that way.
+    pub allowable: bool,
+    /// What it finds, and why that matters.
+    pub page: &'static str,
+    /// A file it finds something in, and one in which it does not.
+    pub wrong: &'static str,
+    pub right: &'static str,
+    pub(in crate::topology) find: fn(&Facts<'_>, &mut Report),
+}
+
+/// All rules, by id.
+pub const RULES: [Rule; 21] = [
+    evidence_thrown_away::RULE,
+    dead_letter_to_nowhere::RULE,
+    dead_letter_lost::RULE,
+    no_failure_handling::RULE,
+    dead_letter_cycle::RULE,
+    retry_shrinks::RULE,
+    copy_per_instance::RULE,
+    shared_queue::RULE,
+    lone_subscriber::RULE,
+    work_copied::RULE,
+    subscribed_twice::RULE,
+    key_on_fanout::RULE,
+    one_name_two_services::RULE,
+    order_not_kept::RULE,
+    unbounded_queue::RULE,
+    bound_by_default_drop::RULE,
+    unreachable_message::RULE,
+    dead_subscription::RULE,
+    undeclared_reference::RULE,
+    wildcard_on_direct::RULE,
+    hash_weight::RULE,
+];
+
+/// Reads files and holds them against all rules; what they allow themselves is taken out, until
+/// the day it ends.
+pub fn check(sources: &[Source], today: Day) -> Loaded {
+    let Loaded { topology, diagnostics } = load(sources);
+    let mut report = Report { diagnostics, ..Report::default() };
+    for vhost in topology.vhosts.values() {
+        let facts = Facts::new(&topology, vhost);
+        for rule in &RULES {
+            (rule.find)(&facts, &mut report);
+        }
+    }
+    let mut diagnostics = suppress(&topology, report.diagnostics, today);
+    diagnostic::sort(&mut diagnostics);
+    Loaded { topology, diagnostics }
+}
+
+/// Takes out what is allowed, and names the permissions that permit nothing.
+fn suppress(topology: &Topology, found: Vec<Diagnostic>, today: Day) -> Vec<Diagnostic> {
+    let mut used = BTreeSet::new();
+    let mut left: Vec<Diagnostic> = found
+        .into_iter()
+        .filter(|it| {
+            let by = topology.allows.iter().position(|allow| covers(allow, it, today));
+            used.extend(by);
+            by.is_none()
+        })
+        .collect();
+    for (at, allow) in topology.allows.iter().enumerate() {
+        if used.contains(&at) {
+            continue;
+        }
+        let over = allow.until.filter(|it| it.value < today);
+        let (title, origin, help) = match over {
+            Some(until) => (
+                format!("the permission for {} ended on {}", allow.rule.value, until.value),
+                until.origin,
+                "correct what it is about, or set a later day and say why",
+            ),
+            None if !topology.whole => continue,
+            None => (
+                format!("{} is allowed here, and not found", allow.rule.value),
+                allow.origin,
+                "delete the `allow`, so that it does not hide the next finding",
+            ),
+        };
+        let at = (origin, "permits nothing");
+        let new = Diagnostic::new(mistake::UNUSED_ALLOW, Severity::Warning, title, at);
+        left.push(new.help(help));
+    }
+    left
+}
+
+fn covers(allow: &Allow, diagnostic: &Diagnostic, today: Day) -> bool {
+    let names = |origin: &Origin| match allow.scope {
+        AllowScope::File(file) => origin.file == file,
+        AllowScope::Object(object) => *origin == object,
+    };
+    allow.rule.value == diagnostic.rule.id
+        && allow.until.is_none_or(|it| it.value >= today)
+        && (names(&diagnostic.primary.origin) || diagnostic.about.iter().any(names))
+}
+
+/// A rule whose finding is made while the files are read.
+fn found_while_reading(_: &Facts<'_>, _: &mut Report) {}
+
+#[cfg(test)]
+mod tests;

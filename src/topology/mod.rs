@@ -1,0 +1,24 @@
+//! Floor 3: topology files, from TOML text to declarations, with everything wrong in them named.
+//!
+//! [`load`] reads, [`lint`] judges, [`check`] does both. Nothing here touches a disk or a clock:
+//! callers hand in the texts and the day.
+//!
+//! [`load`]: load::load
+//! [`check`]: lint::check
+
+pub mod compile;
+pub mod day;
+pub mod declared;
+pub mod diagnostic;
+pub mod lint;
+pub mod load;
+pub mod render;
+pub mod scenario;
+pub mod source;
+
+pub use declared::Topology;
+pub use diagnostic::Diagnostic;
+pub use lint::check;
+pub use load::Loaded;
+pub use load::load;
+pub use source::Source;
