@@ -35,7 +35,7 @@ const WALLS: [(&str, &[&str]); 12] = [
     ("tracing", &["server", "cli"]),
     ("tracing_subscriber", &["cli"]),
     ("axum", &["server"]),
-    ("rustix", &["server"]),
+    ("rustix", &["server", "cli"]),
     ("getrandom", &["server", "cli"]),
     ("clap", &["cli"]),
     ("annotate_snippets", &["topology"]),

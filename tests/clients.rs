@@ -399,3 +399,22 @@ async fn publish_plain(channel: &Channel, body: &[u8]) {
     let sent = channel.basic_publish("".into(), "work".into(), options, body, properties);
     sent.await.expect("sent").await.expect("fine");
 }
+
+/// Each answer waits for the disk; none may be forgotten when the disk is quicker than the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_declare_is_answered_however_fast_the_disk_is() {
+    let broker = start().await;
+    let mut tasks = Vec::new();
+    for client in 0..4 {
+        let (connection, channel) = broker.channel().await;
+        tasks.push(tokio::spawn(async move {
+            for n in 0..300 {
+                declare(&channel, &format!("q{client}.{n}"), FieldTable::default()).await;
+            }
+            drop(connection);
+        }));
+    }
+    for task in tasks {
+        tokio::time::timeout(PATIENCE, task).await.expect("in time").expect("fine");
+    }
+}

@@ -7,6 +7,8 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+use crate::cli::bench::args::BenchArgs;
+
 /// An AMQP 0-9-1 message router with reviewed topology files.
 #[derive(Debug, Parser)]
 #[command(name = "railpost", version, about, max_term_width = 100)]
@@ -23,6 +25,8 @@ pub(in crate::cli) enum Command {
     Check(CheckArgs),
     /// Run the [[tests]] of topology files, offline and in virtual time.
     Test(TestArgs),
+    /// Measure a broker.
+    Bench(Box<BenchArgs>),
 }
 
 #[derive(Debug, clap::Args)]

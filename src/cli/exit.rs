@@ -11,6 +11,12 @@ pub(in crate::cli) enum Exit {
     Findings,
     /// Wrong use: an unreadable file, a broken configuration.
     Unusable,
+    /// The broker cannot be reached, or refuses the login.
+    Unreachable,
+    /// What was measured is beyond a limit that was given.
+    LimitsMissed,
+    /// Somebody pressed Ctrl-C; the rest was done in good order.
+    Interrupted,
     /// The disk failed: nothing more was confirmed, a restart reads what is true. COMPAT: sysexits
     /// EX_IOERR.
     DiskFailed,
@@ -22,6 +28,9 @@ impl From<Exit> for ExitCode {
             Exit::Fine => 0,
             Exit::Findings => 1,
             Exit::Unusable => 2,
+            Exit::Unreachable => 4,
+            Exit::LimitsMissed => 6,
+            Exit::Interrupted => 130,
             Exit::DiskFailed => 74,
         })
     }

@@ -7,6 +7,7 @@
 )]
 
 mod args;
+mod bench;
 mod check;
 mod exit;
 mod files;
@@ -22,11 +23,12 @@ use crate::cli::args::Command;
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::parse_from(bench::args::spell_out(std::env::args_os().collect()));
     let exit = match args.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     exit.into()
 }

@@ -149,6 +149,8 @@ impl Client {
                                 return end;
                             }
                             self.make_room().await;
+                            // A connection that can always be read lets others have their turn.
+                            tokio::task::consume_budget().await;
                         }
                         Ok(_) => {}
                     }
@@ -192,17 +194,19 @@ impl Client {
     fn turn<R>(&mut self, work: impl FnOnce(&mut Connection, &mut Turn<'_>) -> R) -> Option<R> {
         let session = self.session.as_mut()?;
         let vhost = self.vhost.as_ref()?;
+        // Read before the session looks, so that nothing can come in between unnoticed.
         let n_loaded = self.node.n_loaded();
+        let seen = self.node.log.durable();
         let mut turn = Turn::new(&self.node, vhost, Some(&self.link));
         let result = work(session, &mut turn);
         session.on_durable(&mut turn);
         turn.finish();
         match session.waiting_for() {
             Some(WaitsFor::Load) => self.node.wake_when_loaded(&self.link, n_loaded),
-            Some(WaitsFor::Batch(_)) => self.node.log.wake_when_durable(&self.link),
+            Some(WaitsFor::Batch(_)) => self.node.log.wake_when_durable(&self.link, seen),
             // Everybody is woken when the alarm is over.
             Some(WaitsFor::Alarm) => {}
-            None if session.has_unconfirmed() => self.node.log.wake_when_durable(&self.link),
+            None if session.has_unconfirmed() => self.node.log.wake_when_durable(&self.link, seen),
             None => {}
         }
         Some(result)

@@ -231,9 +231,8 @@ impl Log {
         self.with(true, |open| open.fetches.push(request));
     }
 
-    /// Wakes a connection the next time more is durable.
-    pub(in crate::server) fn wake_when_durable(&self, link: &Arc<Link>) {
-        let seen = self.durable();
+    /// Wakes a connection the next time more is durable than `seen`.
+    pub(in crate::server) fn wake_when_durable(&self, link: &Arc<Link>, seen: BatchId) {
         if link.waits_for_log.swap(true, Ordering::AcqRel) {
             return;
         }
