@@ -136,7 +136,15 @@ async fn messages_flow_and_are_counted() {
     // The acks are on their way; a reply on the same channel comes after them.
     channel.basic_qos(10, BasicQosOptions::default()).await.expect("qos");
     let metrics = broker.metrics().await;
+    let mut types: Vec<&str> = metrics.lines().filter(|it| it.starts_with("# TYPE")).collect();
+    let n_types = types.len();
+    types.sort_unstable();
+    types.dedup_by_key(|it| it.split(' ').nth(2).unwrap_or_default().to_owned());
+    assert_eq!(types.len(), n_types, "a metric is there twice");
     for line in [
+        "railpost_connections 1",
+        "railpost_channels 1",
+        "railpost_consumers 1",
         "railpost_published_total 100",
         "railpost_routed_total 100",
         "railpost_queue_published_total{vhost=\"/\",queue=\"work\"} 100",

@@ -25,6 +25,8 @@ pub(in crate::cli) enum Command {
     Check(CheckArgs),
     /// Run the [[tests]] of topology files, offline and in virtual time.
     Test(TestArgs),
+    /// Explain a rule or code that `check` names; without a name, list all.
+    Explain(ExplainArgs),
     /// Measure a broker.
     Bench(Box<BenchArgs>),
 }
@@ -121,4 +123,15 @@ pub(in crate::cli) struct TestArgs {
     /// Only tests whose name contains this.
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) filter: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  railpost explain
+  railpost explain FAN-002
+  railpost explain unbounded-queue")]
+pub(in crate::cli) struct ExplainArgs {
+    /// An id or a name.
+    #[arg(value_name = "RULE")]
+    pub(in crate::cli) rule: Option<String>,
 }

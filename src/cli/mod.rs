@@ -10,6 +10,7 @@ mod args;
 mod bench;
 mod check;
 mod exit;
+mod explain;
 mod files;
 mod serve;
 mod test;
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     exit.into()

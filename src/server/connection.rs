@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -201,6 +202,7 @@ impl Client {
         let result = work(session, &mut turn);
         session.on_durable(&mut turn);
         turn.finish();
+        self.link.n_channels.store(session.n_channels(), Ordering::Relaxed);
         match session.waiting_for() {
             Some(WaitsFor::Load) => self.node.wake_when_loaded(&self.link, n_loaded),
             Some(WaitsFor::Batch(_)) => self.node.log.wake_when_durable(&self.link, seen),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ pub(in crate::server) struct Link {
     pub(in crate::server) wake: Notify,
     /// It stands in line to hear that more is durable.
     pub(in crate::server) waits_for_log: AtomicBool,
+    /// Channels its client has open, for people.
+    pub(in crate::server) n_channels: AtomicUsize,
     /// Bytes written so far, for heartbeats.
     sent: AtomicU64,
 }
@@ -57,6 +60,7 @@ impl Link {
             outbox: Mutex::new(Outbox::new()),
             wake: Notify::new(),
             waits_for_log: AtomicBool::new(false),
+            n_channels: AtomicUsize::new(0),
             sent: AtomicU64::new(0),
         })
     }

@@ -27,6 +27,8 @@ pub(in crate::server) struct Metrics {
     pub(in crate::server) refused: Counter,
     pub(in crate::server) warned: Counter,
     connections: Gauge,
+    channels: Gauge,
+    consumers: Gauge,
     pub(in crate::server) confirm_seconds: Histogram,
     pub(in crate::server) sync_seconds: Histogram,
     pub(in crate::server) damaged: Counter,
@@ -57,7 +59,7 @@ impl Metrics {
                 "dead letters that no queue took"
             );
             metrics::describe_counter!(
-                "railpost_refused_total",
+                "railpost_requests_refused_total",
                 "channels and connections refused"
             );
             metrics::describe_counter!("railpost_rule_warnings_total", "rules broken under `warn`");
@@ -66,6 +68,8 @@ impl Metrics {
                 "stored messages that are damaged"
             );
             metrics::describe_gauge!("railpost_connections", "open connections");
+            metrics::describe_gauge!("railpost_channels", "open channels");
+            metrics::describe_gauge!("railpost_consumers", "consumers of all queues");
             metrics::describe_histogram!(
                 "railpost_confirm_seconds",
                 "from the first message of a batch to its confirm"
@@ -77,10 +81,12 @@ impl Metrics {
                 unroutable: metrics::counter!("railpost_unroutable_total"),
                 dropped: metrics::counter!("railpost_unroutable_dropped_total"),
                 letters_lost: metrics::counter!("railpost_dead_letters_lost_total"),
-                refused: metrics::counter!("railpost_refused_total"),
+                refused: metrics::counter!("railpost_requests_refused_total"),
                 warned: metrics::counter!("railpost_rule_warnings_total"),
                 damaged: metrics::counter!("railpost_damaged_total"),
                 connections: metrics::gauge!("railpost_connections"),
+                channels: metrics::gauge!("railpost_channels"),
+                consumers: metrics::gauge!("railpost_consumers"),
                 confirm_seconds: metrics::histogram!("railpost_confirm_seconds"),
                 sync_seconds: metrics::histogram!("railpost_sync_seconds"),
                 handle,
@@ -136,10 +142,9 @@ const COLUMNS: [Column; 18] = [
 
 /// Everything, in the text format of Prometheus.
 pub(in crate::server) fn render(node: &Node) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "far fewer connections than 2^53")]
-    node.metrics.connections.set(node.registry.len() as f64);
-    let mut out = node.metrics.handle.render();
     let rows = rows(node);
+    set_gauges(node, &rows);
+    let mut out = node.metrics.handle.render();
     for (name, kind, help, value) in COLUMNS {
         let _ = writeln!(out, "# HELP railpost_queue_{name} {help}");
         let _ = writeln!(out, "# TYPE railpost_queue_{name} {kind}");
@@ -155,6 +160,14 @@ pub(in crate::server) fn render(node: &Node) -> String {
     render_latency(&rows, &mut out);
     render_totals(node, &rows, &mut out);
     out
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far fewer of all these than 2^53")]
+fn set_gauges(node: &Node, rows: &[Row]) {
+    let metrics = &node.metrics;
+    metrics.connections.set(node.registry.len() as f64);
+    metrics.channels.set(node.registry.n_channels() as f64);
+    metrics.consumers.set(rows.iter().map(|it| it.depth.consumers).sum::<u64>() as f64);
 }
 
 /// The time from delivery to ack, as cumulative buckets.
@@ -187,7 +200,7 @@ fn render_totals(node: &Node, rows: &[Row], out: &mut String) {
         latency_sum_micros: 0,
     };
     for (name, kind, help, value) in COLUMNS.iter().filter(|(_, kind, ..)| *kind == "counter") {
-        if *name == "ack_seconds_count" || *name == "published_total" {
+        if ["ack_seconds_count", "published_total", "damaged_total"].contains(name) {
             continue;
         }
         let sum: u64 = rows.iter().chain([&retired]).map(value).sum();

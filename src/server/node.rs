@@ -315,6 +315,11 @@ impl Registry {
         self.links.len()
     }
 
+    /// Open channels of all connections.
+    pub(in crate::server) fn n_channels(&self) -> usize {
+        self.links.iter().map(|it| it.n_channels.load(Ordering::Relaxed)).sum()
+    }
+
     /// Something that connections may wait for has changed.
     pub(in crate::server) fn wake_all(&self) {
         self.links.iter().for_each(|it| it.wake.notify_one());
