@@ -44,6 +44,11 @@ const QUEUES: [&str; 2] = ["crash.a", "crash.b"];
 /// them, the other by a client and dead-letters them.
 const ENDS: [&str; 2] = ["crash.a.parked", "crash.dead"];
 
+/// Without a delivery for so long a consumer looks whether anything is missing, and so often, if
+/// something is, before it gives up. Far beyond any retry's wait.
+const QUIET: Duration = Duration::from_millis(500);
+const QUIET_MAX: u32 = 60;
+
 const TOPOLOGY: &str = r#"
 [exchanges.crash]
 type = "fanout"
@@ -159,12 +164,13 @@ async fn publish(
     Ok(())
 }
 
-/// Consumes until the connection breaks, or until `idle` passes without a delivery.
+/// Consumes until the connection breaks; if `to_the_end`, until everything has come that must, or
+/// nothing comes any more.
 async fn consume(
     port: u16,
     queue: &'static str,
     ledger: Shared,
-    idle: Duration,
+    to_the_end: bool,
 ) -> Result<(), lapin::Error> {
     let connection = connect(port).await?;
     let channel = connection.create_channel().await?;
@@ -172,7 +178,17 @@ async fn consume(
     let options = BasicConsumeOptions::default();
     let mut consumer =
         channel.basic_consume(queue.into(), "c".into(), options, FieldTable::default()).await?;
-    while let Ok(Some(delivery)) = tokio::time::timeout(idle, consumer.next()).await {
+    let mut quiet = 0;
+    while quiet < QUIET_MAX {
+        let Ok(delivery) = tokio::time::timeout(QUIET, consumer.next()).await else {
+            if to_the_end && missing(&ledger.lock().expect("fine"), queue).is_empty() {
+                return Ok(());
+            }
+            quiet += u32::from(to_the_end);
+            continue;
+        };
+        quiet = 0;
+        let Some(delivery) = delivery else { return Ok(()) };
         let delivery = delivery?;
         let id = String::from_utf8_lossy(&delivery.data).into_owned();
         if ENDS.contains(&queue) {
@@ -206,12 +222,11 @@ async fn nothing_confirmed_is_lost() {
         let connection = broker.connect().await.expect("connects");
         let channel = connection.create_channel().await.expect("a channel");
         declare(&channel).await.expect("declared");
-        let idle = Duration::from_secs(60);
         for publisher in 0..PUBLISHERS {
             tokio::spawn(publish(broker.port, round, publisher, Arc::clone(&ledger)));
         }
         for queue in QUEUES {
-            tokio::spawn(consume(broker.port, queue, Arc::clone(&ledger), idle));
+            tokio::spawn(consume(broker.port, queue, Arc::clone(&ledger), false));
         }
         // Between a fifth of a second and two, different each time.
         let wait = 200 + (round * 7919) % 1800;
@@ -220,28 +235,35 @@ async fn nothing_confirmed_is_lost() {
     }
     // A last start: everything that is left is taken out.
     let broker = Broker::start(&data);
-    let idle = Duration::from_secs(2);
     for queue in QUEUES.into_iter().chain(ENDS) {
-        consume(broker.port, queue, Arc::clone(&ledger), idle).await.expect("consumes");
+        consume(broker.port, queue, Arc::clone(&ledger), true).await.expect("consumes");
     }
     broker.kill();
     report(&ledger.lock().expect("fine"), round);
 }
 
+/// What was confirmed, must come out of `queue`, and has not yet.
+fn missing(ledger: &Ledger, queue: &'static str) -> Vec<String> {
+    let confirmed = ledger.confirmed.iter();
+    let is_missing = |id: &&String| {
+        let key = (queue, (*id).clone());
+        match (id.starts_with("poison-"), ENDS.contains(&queue)) {
+            (true, true) => !ledger.ended.contains(&key),
+            (false, false) => !ledger.seen.contains_key(&key),
+            (true, false) | (false, true) => false,
+        }
+    };
+    confirmed.filter(is_missing).cloned().collect()
+}
+
 fn report(ledger: &Ledger, rounds: u64) {
-    let mut lost = Vec::new();
-    for id in &ledger.confirmed {
-        if id.starts_with("poison-") {
-            let missing = ENDS.iter().filter(|it| !ledger.ended.contains(&(**it, id.clone())));
-            lost.extend(missing.map(|it| format!("{id} did not end in {it}")));
-            continue;
-        }
-        for queue in QUEUES {
-            if !ledger.seen.contains_key(&(queue, id.clone())) {
-                lost.push(format!("{id} never came out of {queue}"));
-            }
-        }
-    }
+    let all = QUEUES.into_iter().chain(ENDS);
+    let lost: Vec<String> = all
+        .flat_map(|queue| {
+            let missing = missing(ledger, queue).into_iter();
+            missing.map(move |id| format!("{id} never came out of {queue}"))
+        })
+        .collect();
     let phantom: Vec<&String> = ledger
         .seen
         .keys()

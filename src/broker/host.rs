@@ -20,6 +20,7 @@ use crate::queue::effect::Effect;
 use crate::queue::effect::Fetch;
 use crate::queue::effect::Reason;
 use crate::queue::entry::Mark;
+use crate::queue::settings::Durability;
 
 /// One vhost with its queues, log and time, for the length of one turn.
 pub trait Host {
@@ -123,6 +124,8 @@ pub struct Entry {
 pub struct Target {
     pub queue: QueueId,
     pub durable: bool,
+    /// The strongest of a message's targets counts.
+    pub durability: Durability,
     pub level: u8,
     /// [`Timestamp::NEVER`] without expiration.
     pub expires_at: Timestamp,

@@ -277,6 +277,7 @@ fn target(vhost: &Vhost, id: QueueId, message: &Message, now: Timestamp) -> Opti
     Some(Target {
         queue: id,
         durable: settings.durable,
+        durability: settings.durability,
         level,
         expires_at: expiry(settings, message, now),
         seq: None,

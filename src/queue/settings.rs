@@ -14,6 +14,7 @@ use crate::queue::retry::Then;
 pub struct Settings {
     /// Persistent messages are written to the log.
     pub durable: bool,
+    pub durability: Durability,
     /// The queue goes when its last consumer does.
     pub auto_delete: bool,
     pub message_ttl: Option<Millis>,
@@ -40,6 +41,16 @@ pub struct Settings {
     pub keyed: Option<Keyed>,
     /// How long a delivery may stay unsettled.
     pub consumer_timeout: Option<Millis>,
+}
+
+/// When a persistent message in a durable queue counts as safe, so that it is confirmed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// Once the disk has it: it outlives a power loss.
+    #[default]
+    Sync,
+    /// Once the operating system has it: it outlives the broker, not the machine.
+    Write,
 }
 
 /// Where dead letters go.
@@ -81,6 +92,7 @@ impl Settings {
         });
         Settings {
             durable,
+            durability: Durability::Sync,
             auto_delete,
             message_ttl: arguments.message_ttl,
             expires: arguments.expires,

@@ -29,6 +29,7 @@ use crate::queue::effect;
 use crate::queue::effect::Fetch;
 use crate::queue::effect::Reason;
 use crate::queue::entry::Mark;
+use crate::queue::settings;
 use crate::server::link::Link;
 use crate::server::vhosts::LiveVhost;
 use crate::storage::batch::Batch;
@@ -130,9 +131,9 @@ impl Log {
                 Body::new(message.body().pieces())
             });
             self.with(is_stored || moved.is_some(), |open| {
-                open.number(targets, is_stored);
+                let durability = open.number(targets, is_stored);
                 match (body, moved) {
-                    (Some(body), moved) => open.add(head, body, moved),
+                    (Some(body), moved) => open.add(head, body, durability, moved),
                     // Nobody keeps it where it goes, so it is only taken away where it was.
                     (None, Some(it)) => {
                         open.batch.ack(it.queue, it.seq, cause_number(it.cause));
@@ -153,11 +154,12 @@ impl Log {
         let is_logged = !erased.is_empty() || entries.iter().any(|it| it.stored);
         self.with(is_logged, |open| {
             for entry in entries {
-                open.number(&mut entry.targets, entry.stored);
+                let durability = open.number(&mut entry.targets, entry.stored);
                 if entry.stored {
                     let mut head = Vec::new();
                     stored::encode_head(&entry.message, &mut head);
-                    open.add(&head, Body::new(entry.message.body().pieces()), None);
+                    let body = Body::new(entry.message.body().pieces());
+                    open.add(&head, body, durability, None);
                 }
             }
             for (queue, seq) in erased {
@@ -323,9 +325,13 @@ impl Log {
 }
 
 impl Open {
-    /// Gives each durable target its number, and notes them for the record.
-    fn number(&mut self, targets: &mut [host::Target], is_stored: bool) {
+    /// Gives each durable target its number, and notes them for the record; returns how safe the
+    /// message must be before it is confirmed.
+    fn number(&mut self, targets: &mut [host::Target], is_stored: bool) -> Durability {
         self.targets.clear();
+        let durable = || targets.iter().filter(|it| it.durable);
+        let weak = durable().all(|it| it.durability == settings::Durability::Write);
+        let durability = if weak { Durability::Write } else { Durability::Sync };
         for target in targets.iter_mut().filter(|it| it.durable) {
             let next = self.next_seq.entry(target.queue).or_default();
             let seq = *next;
@@ -340,6 +346,7 @@ impl Open {
                 });
             }
         }
+        durability
     }
 }
 
@@ -349,10 +356,10 @@ impl Open {
         &mut self,
         head: &[u8],
         body: Body<impl Iterator<Item = &'b [u8]> + Clone>,
+        durability: Durability,
         moved: Option<Moved>,
     ) -> BatchId {
         let targets = std::mem::take(&mut self.targets);
-        let durability = Durability::Sync;
         let new = NewMessage { targets: &targets, flags: 0, head, body, durability };
         match moved {
             Some(it) => self.batch.moved((it.queue, it.seq), cause_number(it.cause), &new),

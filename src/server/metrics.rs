@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 
 use crate::queue::Depth;
 use crate::queue::Queue;
+use crate::queue::settings::Durability;
 use crate::queue::totals::Totals;
 use crate::server::node::Node;
 
@@ -103,17 +104,21 @@ struct Row {
     vhost: String,
     queue: String,
     depth: Depth,
+    durability: Durability,
     totals: Totals,
     latency: Vec<(u64, u64)>,
     latency_sum_micros: u64,
 }
 
-const COLUMNS: [Column; 18] = [
+const COLUMNS: [Column; 19] = [
     ("messages_ready", "gauge", "messages waiting for a consumer", |it| it.depth.ready),
     ("messages_unacked", "gauge", "messages delivered and not settled", |it| it.depth.unacked),
     ("messages_delayed", "gauge", "messages waiting for their retry", |it| it.depth.delayed),
     ("ready_bytes", "gauge", "bytes of ready bodies", |it| it.depth.ready_bytes),
     ("consumers", "gauge", "consumers", |it| it.depth.consumers),
+    ("durability_write", "gauge", "1 when confirms wait for the write only, not the sync", |it| {
+        u64::from(it.durability == Durability::Write)
+    }),
     ("published_total", "counter", "messages taken in", |it| it.totals.published),
     ("delivered_total", "counter", "messages delivered, gets included", |it| {
         let totals = &it.totals;
@@ -195,6 +200,7 @@ fn render_totals(node: &Node, rows: &[Row], out: &mut String) {
         vhost: String::new(),
         queue: String::new(),
         depth: Depth::default(),
+        durability: Durability::Sync,
         totals: *node.retired.lock(),
         latency: Vec::new(),
         latency_sum_micros: 0,
@@ -229,6 +235,7 @@ fn row(queue: &Queue) -> Row {
         vhost: String::new(),
         queue: escape(queue.name()),
         depth: queue.depth(),
+        durability: queue.settings().durability,
         totals: *queue.totals(),
         latency: queue.latency().cumulative(),
         latency_sum_micros: queue.latency().sum_micros(),

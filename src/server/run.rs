@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use crate::amqp::limit;
 use crate::amqp::table::Table;
 use crate::amqp::table::Value;
+use crate::queue::settings::Durability;
 use crate::server::clock::Clock;
 use crate::server::config::ConfigError;
 use crate::server::config::ServerConfig;
@@ -102,7 +103,7 @@ impl Server {
         let node = Arc::new(Node::new(
             Clock::start(),
             users,
-            session_limits(config),
+            session_limits(config, topology),
             config.connections_max,
             log,
             next_queue,
@@ -188,9 +189,9 @@ fn to_report(recovery: &Recovery) -> LogReport {
     LogReport { created: recovery.created, cut, damaged: damaged.collect() }
 }
 
-fn session_limits(config: &ServerConfig) -> SessionLimits {
+fn session_limits(config: &ServerConfig, topology: &Topology) -> SessionLimits {
     SessionLimits {
-        server_properties: server_properties(),
+        server_properties: server_properties(topology),
         channel_max: limit::CHANNEL_MAX,
         frame_max: limit::FRAME_MAX,
         heartbeat: config.heartbeat_secs,
@@ -202,7 +203,7 @@ fn session_limits(config: &ServerConfig) -> SessionLimits {
 ///
 /// COMPAT: the version begins with that of the RabbitMQ whose behaviour is followed, because
 /// client libraries branch on it; what follows the plus sign is ours.
-fn server_properties() -> Table {
+fn server_properties(topology: &Topology) -> Table {
     const CAPABILITIES: [&str; 9] = [
         "publisher_confirms",
         "exchange_exchange_bindings",
@@ -220,9 +221,23 @@ fn server_properties() -> Table {
         ("capabilities".to_owned(), Value::Table(Table(capabilities.to_vec()))),
         ("cluster_name".to_owned(), Value::text("railpost")),
         ("copyright".to_owned(), Value::text("the railpost authors")),
+        ("durability".to_owned(), Value::text(&durability(topology))),
         ("information".to_owned(), Value::text("Licensed under MIT or Apache-2.0")),
         ("platform".to_owned(), Value::text("Rust")),
         ("product".to_owned(), Value::text("railpost")),
         ("version".to_owned(), Value::text(version)),
     ])
+}
+
+/// What a confirm means, for the server properties: `sync`, and the queues for which it is less.
+fn durability(topology: &Topology) -> String {
+    let vhosts = topology.vhosts.values();
+    let queues = vhosts.flat_map(|vhost| vhost.queues.values().map(move |it| (vhost, it)));
+    let weak = queues.filter(|(_, queue)| queue.durability == Durability::Write);
+    let weak: Vec<String> = weak.map(|(vhost, it)| format!("{}:{}", vhost.name, it.name)).collect();
+    match weak.len() {
+        0 => "sync".to_owned(),
+        1..=20 => format!("sync; write for {}", weak.join(", ")),
+        n => format!("sync; write for {n} queues"),
+    }
 }

@@ -99,6 +99,7 @@ pub fn settings(queue: &Queue) -> Settings {
             None => from_arguments.deliveries_max,
         },
         retry: policy.map(|it| it.to_machine()).or(from_arguments.retry),
+        durability: queue.durability,
         requeue_immediate: queue.requeue_immediate,
         fail_fast: queue.fail_fast || (policy.is_none() && from_arguments.fail_fast),
         parking: queue.parking.is_some(),

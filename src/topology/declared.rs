@@ -21,6 +21,7 @@ use crate::broker::rules::Identity;
 use crate::broker::rules::Unroutable;
 use crate::queue::retry::Counts;
 use crate::queue::retry::Then;
+use crate::queue::settings::Durability;
 use crate::routing::Kind;
 use crate::topology::day::Day;
 use crate::topology::scenario::Scenario;
@@ -65,6 +66,8 @@ pub struct VhostSettings {
     /// `true` when only certificate and user say who a connection is.
     pub authenticated_identity: Option<Located<bool>>,
     pub ignore_client_deaths: Option<Located<bool>>,
+    /// When messages of queues that say nothing themselves count as safe.
+    pub durability: Option<Located<Durability>>,
 }
 
 /// A set of identical instances.
@@ -151,6 +154,8 @@ pub struct Queue {
     /// A requeue goes back at once, in spite of the retry policy.
     pub requeue_immediate: bool,
     pub durable: bool,
+    /// When its messages count as safe; the vhost's word, or the sync, when it is not written.
+    pub durability: Durability,
     pub auto_delete: bool,
     pub tolerate: bool,
     /// Arguments that no key of the file expresses.

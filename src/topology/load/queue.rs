@@ -8,6 +8,7 @@ use crate::amqp::limit;
 use crate::amqp::name::QueueName;
 use crate::broker::parking::parked_name;
 use crate::queue::retry::Then;
+use crate::queue::settings::Durability;
 use crate::topology::compile;
 use crate::topology::declared::Keyed;
 use crate::topology::declared::Limits;
@@ -30,6 +31,7 @@ use crate::topology::load::mistake;
 use crate::topology::load::name;
 use crate::topology::load::queue_argument;
 use crate::topology::load::retry;
+use crate::topology::load::service::DURABILITY;
 use crate::topology::source::Located;
 
 const SERVICE_HINT: &str = "write `service = \"…\"`, the owner, whose instances share the queue";
@@ -53,6 +55,7 @@ pub(in crate::topology) const QUEUE: Shape = Shape {
         "requeue",
         "messages",
         "durable",
+        "durability",
         "auto_delete",
         "redeclare",
         "arguments",
@@ -89,7 +92,7 @@ pub(in crate::topology) const QUEUE: Shape = Shape {
 };
 
 /// The keys that mean something for queues which instances make for themselves.
-const NOT_PER_INSTANCE: [&str; 17] = [
+const NOT_PER_INSTANCE: [&str; 18] = [
     "key",
     "on_failure",
     "retry",
@@ -104,6 +107,7 @@ const NOT_PER_INSTANCE: [&str; 17] = [
     "requeue",
     "messages",
     "durable",
+    "durability",
     "auto_delete",
     "redeclare",
     "arguments",
@@ -182,6 +186,10 @@ pub(in crate::topology) fn load(
         fail_fast: flag("fail_fast", false, report),
         requeue_immediate: fields.word("requeue", &REQUEUE, report).is_some_and(|it| it.value),
         durable: flag("durable", true, report),
+        durability: fields
+            .word("durability", &DURABILITY, report)
+            .or(vhost.settings.durability)
+            .map_or(Durability::Sync, |it| it.value),
         auto_delete: flag("auto_delete", false, report),
         tolerate: fields.word("redeclare", &REDECLARE, report).is_some_and(|it| it.value),
         arguments: crate::amqp::table::Table::default(),

@@ -3,6 +3,7 @@
 use crate::amqp::name::ServiceName;
 use crate::broker::rules::Enforce;
 use crate::broker::rules::Identity;
+use crate::queue::settings::Durability;
 use crate::topology::declared::Service;
 use crate::topology::declared::Vhost;
 use crate::topology::declared::VhostSettings;
@@ -26,8 +27,14 @@ pub(in crate::topology) const SERVICE: Shape = Shape {
     ],
 };
 
-pub(in crate::topology) const VHOST: Shape =
-    Shape { keys: &["name", "enforce", "undeclared", "identity", "client_x_death"], instead: &[] };
+pub(in crate::topology) const VHOST: Shape = Shape {
+    keys: &["name", "enforce", "undeclared", "identity", "client_x_death", "durability"],
+    instead: &[],
+};
+
+/// The words of `durability`.
+pub(in crate::topology) const DURABILITY: [(&str, Durability); 2] =
+    [("sync", Durability::Sync), ("write", Durability::Write)];
 
 /// Reads one service.
 pub(in crate::topology) fn load(
@@ -143,6 +150,8 @@ pub(in crate::topology) fn load_settings(
         [("allow", Enforce::Off), ("warn", Enforce::Warn), ("deny", Enforce::Deny)];
     const IDENTITY: [(&str, bool); 2] = [("any", false), ("authenticated", true)];
     const X_DEATH: [(&str, bool); 2] = [("honour", false), ("ignore", true)];
+    let durability = fields.word("durability", &DURABILITY, report);
+    once(&mut settings.durability, durability, ("durability", fields), report);
     let enforce = fields.word("enforce", &ENFORCE, report);
     once(&mut settings.enforce, enforce, ("enforce", fields), report);
     let undeclared = fields.word("undeclared", &UNDECLARED, report);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::queue::settings::Durability;
 use crate::topology::diagnostic::Tally;
 use crate::topology::render;
 use crate::topology::render::Color;
@@ -95,6 +96,16 @@ fn defaults_are_filled_in() {
     assert_eq!(queue.parking.as_ref().map(|it| it.name.to_string()), Some("q.parked".into()));
     assert!(queue.durable && !queue.auto_delete);
     assert_eq!(vhost.services["s"].identities.len(), 2);
+}
+
+#[test]
+fn a_queue_is_as_safe_as_it_says_or_its_vhost_does() {
+    let text = "[vhost]\ndurability = \"write\"\n[queues.a]\n[queues.b]\ndurability = \"sync\"\n";
+    let loaded = loaded(text);
+    assert_eq!(loaded.diagnostics, []);
+    let vhost = loaded.topology.vhost("/").expect("the file is about it");
+    let of = |queue: &str| compile::settings(&vhost.queues[queue]).durability;
+    assert_eq!((of("a"), of("b")), (Durability::Write, Durability::Sync));
 }
 
 /// The manual names every key, so that no key is there that nobody can find.
