@@ -125,7 +125,7 @@ pub(in crate::session) enum Waiting {
     Alarm { channel: u16 },
 }
 
-/// [`Waiting`] as the server sees it.
+/// `Waiting` as the server sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WaitsFor {
     Batch(BatchId),
