@@ -78,7 +78,7 @@ impl Index {
     }
 
     /// Takes in a batch that lies at `offset` of `segment`, but for the records at the places
-    /// `left_out`. Says in which segment the log goes on, when the batch does.
+    /// `left_out`. Says in which segment the log goes on and how long that is, when the batch does.
     ///
     /// Serves live commits and recovery alike. `bytes` is the batch without its padding, and whole.
     pub(crate) fn apply_batch(
@@ -87,7 +87,7 @@ impl Index {
         (segment, offset): (u32, u32),
         bytes: &[u8],
         left_out: &[usize],
-    ) -> Result<Option<u32>, StorageError> {
+    ) -> Result<Option<(u32, u64)>, StorageError> {
         let mut next = None;
         for (at, frame) in Records::new(bytes) {
             if left_out.contains(&at) {
@@ -100,8 +100,8 @@ impl Index {
                     u64::from(offset) + at as u64
                 ),
             })?;
-            if let Record::Next { segment } = record {
-                next = Some(segment);
+            if let Record::Next { segment, bytes } = record {
+                next = Some((segment, bytes));
             }
             let at = u32::try_from(at).expect("batches are shorter than 4 GiB");
             self.apply(disk, (segment, offset + at), &frame, &record)?;

@@ -1,7 +1,9 @@
 //! The store: takes batches, knows where every message lies, keeps itself small.
 //!
-//! One thread owns it. Slow work is handed out as values to be run elsewhere ([`CheckpointWork`](crate::storage::checkpoint::CheckpointWork))
+//! One thread owns it. Slow work is handed out as values to be run elsewhere ([`CheckpointWork`])
 //! or cut into steps of bounded size; nothing happens by itself.
+//!
+//! [`CheckpointWork`]: crate::storage::checkpoint::CheckpointWork
 
 use std::sync::Arc;
 
@@ -122,6 +124,11 @@ impl<D: Disk> Store<D> {
         let result = step(self);
         self.poisoned = result.is_err();
         result
+    }
+
+    /// The disk, for work that is run elsewhere.
+    pub fn disk(&self) -> Arc<D> {
+        self.disk.clone()
     }
 
     /// Reads messages on any thread.

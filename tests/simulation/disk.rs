@@ -20,7 +20,7 @@ const ENOSPC: i32 = 28;
 
 /// A fault at the n-th step of the disk, counted from when it is set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The power goes in the middle of it.
     PowerLoss,
     /// It fails; of what it should have written, anything may be on the disk.
@@ -32,7 +32,7 @@ pub enum Fault {
 }
 
 #[derive(Debug)]
-pub struct SimulatedDisk {
+pub(crate) struct SimulatedDisk {
     state: Mutex<State>,
 }
 
@@ -72,7 +72,7 @@ enum Change {
 }
 
 impl SimulatedDisk {
-    pub fn new(seed: u64) -> SimulatedDisk {
+    pub(crate) fn new(seed: u64) -> SimulatedDisk {
         let state = State {
             random: Random::new(seed),
             inodes: BTreeMap::new(),
@@ -91,48 +91,44 @@ impl SimulatedDisk {
     }
 
     /// Lets `fault` happen after `steps` more steps.
-    pub fn set_fault(&self, steps: u64, fault: Option<Fault>) {
+    pub(crate) fn set_fault(&self, steps: u64, fault: Option<Fault>) {
         let mut state = self.state.lock();
         state.fault = fault.map(|fault| (state.n_steps + steps, fault));
     }
 
-    pub fn n_steps(&self) -> u64 {
-        self.state.lock().n_steps
-    }
-
     /// Whether the power went, and [`power_loss`](SimulatedDisk::power_loss) is to follow.
-    pub fn is_off(&self) -> bool {
+    pub(crate) fn is_off(&self) -> bool {
         self.state.lock().off
     }
 
     /// Faults that happened.
-    pub fn n_faults(&self) -> u64 {
+    pub(crate) fn n_faults(&self) -> u64 {
         self.state.lock().n_faults
     }
 
-    pub fn set_capacity(&self, bytes: u64) {
+    pub(crate) fn set_capacity(&self, bytes: u64) {
         self.state.lock().capacity = bytes;
     }
 
     /// Makes part of a file unreadable, or none.
-    pub fn set_unreadable(&self, part: Option<(FileName, u64, u64)>) {
+    pub(crate) fn set_unreadable(&self, part: Option<(FileName, u64, u64)>) {
         self.state.lock().unreadable = part;
     }
 
     /// The process is killed: what it wrote stays with the operating system.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let mut state = self.state.lock();
         state.off = false;
         state.fault = None;
     }
 
     /// The power goes: the disk has what was synced, and any part of what was not.
-    pub fn power_loss(&self) {
+    pub(crate) fn power_loss(&self) {
         self.state.lock().power_loss();
     }
 
     /// Everything that was written reaches the disk.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let mut state = self.state.lock();
         for inode in state.inodes.values_mut() {
             inode.durable = inode.seen.clone();
@@ -143,7 +139,7 @@ impl SimulatedDisk {
     }
 
     /// Flips bits of a file behind everybody's back.
-    pub fn flip(&self, file: FileName, at: u64, mask: u8) {
+    pub(crate) fn flip(&self, file: FileName, at: u64, mask: u8) {
         let mut state = self.state.lock();
         let id = state.names[&file];
         let inode = state.inodes.get_mut(&id).expect("names lead to inodes");
@@ -155,7 +151,7 @@ impl SimulatedDisk {
     }
 
     /// Changes a file behind everybody's back.
-    pub fn edit(&self, file: FileName, change: impl Fn(&mut Vec<u8>)) {
+    pub(crate) fn edit(&self, file: FileName, change: impl Fn(&mut Vec<u8>)) {
         let mut state = self.state.lock();
         let id = state.names[&file];
         let inode = state.inodes.get_mut(&id).expect("names lead to inodes");
@@ -163,13 +159,13 @@ impl SimulatedDisk {
         change(&mut inode.durable);
     }
 
-    pub fn content(&self, file: FileName) -> Vec<u8> {
+    pub(crate) fn content(&self, file: FileName) -> Vec<u8> {
         let state = self.state.lock();
         state.inodes[&state.names[&file]].seen.clone()
     }
 
     /// Another disk with the same content.
-    pub fn copy(&self) -> SimulatedDisk {
+    pub(crate) fn copy(&self) -> SimulatedDisk {
         let copy = SimulatedDisk::new(0);
         {
             let state = self.state.lock();

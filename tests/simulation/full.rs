@@ -75,10 +75,6 @@ fn settling_goes_on_when_the_disk_is_full() {
             upkeep(&world, &mut store, now).expect("no more room is needed");
         }
         let left = used(&world.disk);
-        if left > 8 * SEGMENT {
-            eprintln!("{:?}", world.disk.list().unwrap());
-            eprintln!("{:?}", store);
-        }
         assert!(left <= 8 * SEGMENT, "{left} bytes are left of an empty store");
     });
 }
@@ -100,9 +96,9 @@ fn a_full_disk_loses_nothing_that_was_confirmed() {
             let error = store.commit(&mut some_batch());
             drop(store);
             if world.random.once_in(2) {
-                world.disk.power_loss()
+                world.disk.power_loss();
             } else {
-                world.disk.kill()
+                world.disk.kill();
             }
             assert!(matches!(
                 error,

@@ -16,19 +16,19 @@ use crate::random::Random;
 
 /// A message is known by a number, which its head and body are made from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Content {
-    pub id: u64,
-    pub body_bytes: usize,
+pub(crate) struct Content {
+    pub(crate) id: u64,
+    pub(crate) body_bytes: usize,
 }
 
 impl Content {
-    pub fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Vec<u8> {
         let mut body = vec![0; self.body_bytes];
         Random::new(self.id).fill(&mut body);
         body
     }
 
-    pub fn head(&self) -> Vec<u8> {
+    pub(crate) fn head(&self) -> Vec<u8> {
         let mut head = self.id.to_le_bytes().to_vec();
         head.resize(8 + (self.id % 40) as usize, 0x55);
         head
@@ -36,29 +36,29 @@ impl Content {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Held {
-    pub content: Content,
-    pub priority: u8,
-    pub expires_at: Option<Timestamp>,
-    pub mark: Option<Vec<u8>>,
+pub(crate) struct Held {
+    pub(crate) content: Content,
+    pub(crate) priority: u8,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) mark: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Queue {
-    pub messages: BTreeMap<u64, Held>,
-    pub watermark: u64,
+pub(crate) struct Queue {
+    pub(crate) messages: BTreeMap<u64, Held>,
+    pub(crate) watermark: u64,
 }
 
 /// The whole content of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Model {
-    pub queues: BTreeMap<u32, Queue>,
-    pub defined: BTreeMap<Vec<u8>, Vec<u8>>,
+pub(crate) struct Model {
+    pub(crate) queues: BTreeMap<u32, Queue>,
+    pub(crate) defined: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// One thing put into a batch.
 #[derive(Clone, Debug)]
-pub enum Operation {
+pub(crate) enum Operation {
     Publish { targets: Vec<Target>, content: Content, durability: Durability },
     Move { from: (u32, u64), targets: Vec<Target>, content: Content },
     Ack { queue: u32, seq: u64 },
@@ -72,7 +72,7 @@ pub enum Operation {
 
 impl Operation {
     /// Puts the operation into a batch of the store.
-    pub fn push(&self, batch: &mut Batch) {
+    pub(crate) fn push(&self, batch: &mut Batch) {
         match self {
             Operation::Publish { targets, content, durability } => {
                 with_message(targets, *content, *durability, |message| batch.message(message));
@@ -117,7 +117,7 @@ fn with_message(
 }
 
 impl Model {
-    pub fn apply(&mut self, operation: &Operation) {
+    pub(crate) fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::Publish { targets, content, .. } => self.insert(targets, *content),
             Operation::Move { from: (queue, seq), targets, content } => {
@@ -168,7 +168,7 @@ impl Model {
     }
 
     /// Queues without anything worth remembering look the same as queues that never were.
-    pub fn without_empty(mut self) -> Model {
+    pub(crate) fn without_empty(mut self) -> Model {
         self.queues.retain(|_, queue| *queue != Queue::default());
         self
     }

@@ -37,7 +37,7 @@ fn open(world: &mut World, fault: Fault) -> Store<SimulatedDisk> {
     }
 }
 
-pub fn live(seed: u64, fault: Fault, config: Config) -> World {
+pub(crate) fn live(seed: u64, fault: Fault, config: Config) -> World {
     let mut world = World::new(seed, config);
     for _ in 0..CRASHES {
         let mut store = open(&mut world, fault);

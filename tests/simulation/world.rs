@@ -10,7 +10,6 @@ use railpost::amqp::time::Timestamp;
 use railpost::storage::batch::Batch;
 use railpost::storage::checkpoint::CheckpointWork;
 use railpost::storage::config::Config;
-use railpost::storage::disk::Disk;
 use railpost::storage::error::StorageError;
 use railpost::storage::message::Durability;
 use railpost::storage::message::Target;
@@ -29,11 +28,11 @@ use crate::random::Random;
 
 const QUEUES: usize = 5;
 
-pub const ALL: Wanted =
+pub(crate) const ALL: Wanted =
     Wanted { from: Seq(0), end: Seq(u64::MAX), count: usize::MAX, bytes: u64::MAX, priority: None };
 
 /// Sizes at which a few dozen messages are enough for everything to happen.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         identity: *b"simulated store!",
         segment_bytes: 64 << 10,
@@ -46,15 +45,15 @@ pub fn config() -> Config {
     }
 }
 
-pub struct World {
-    pub disk: Arc<SimulatedDisk>,
-    pub config: Config,
-    pub random: Random,
+pub(crate) struct World {
+    pub(crate) disk: Arc<SimulatedDisk>,
+    pub(crate) config: Config,
+    pub(crate) random: Random,
     /// What is certainly durable, and the batches since, the last of which may be cut.
     durable: Model,
     pending: Vec<Vec<Operation>>,
     /// Everything, as the running store must show it.
-    pub now: Model,
+    pub(crate) now: Model,
     next_seqs: BTreeMap<u32, u64>,
     /// Numbers are never given twice: the highest of each queue that was ever in a batch.
     highest: BTreeMap<u32, u64>,
@@ -63,11 +62,11 @@ pub struct World {
     next_id: u64,
     work: Option<CheckpointWork>,
     clock: u64,
-    pub n_confirmed: u64,
+    pub(crate) n_confirmed: u64,
 }
 
 impl World {
-    pub fn new(seed: u64, config: Config) -> World {
+    pub(crate) fn new(seed: u64, config: Config) -> World {
         let mut random = Random::new(seed);
         World {
             disk: Arc::new(SimulatedDisk::new(random.next())),
@@ -87,13 +86,13 @@ impl World {
         }
     }
 
-    pub fn open(&mut self) -> Result<(Store<SimulatedDisk>, Recovery), StorageError> {
+    pub(crate) fn open(&mut self) -> Result<(Store<SimulatedDisk>, Recovery), StorageError> {
         self.work = None;
         Store::open(self.disk.clone(), self.config.clone())
     }
 
     /// One thing that a server might do. An error is the store's.
-    pub fn step(&mut self, store: &mut Store<SimulatedDisk>) -> Result<(), StorageError> {
+    pub(crate) fn step(&mut self, store: &mut Store<SimulatedDisk>) -> Result<(), StorageError> {
         self.clock += 1000 * self.random.below(20);
         match self.random.below(20) {
             0 => store.seal()?,
@@ -139,7 +138,7 @@ impl World {
     }
 
     /// Commits a batch of random operations.
-    pub fn commit(&mut self, store: &mut Store<SimulatedDisk>) -> Result<(), StorageError> {
+    pub(crate) fn commit(&mut self, store: &mut Store<SimulatedDisk>) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         let mut operations = Vec::new();
         let durability = if self.random.once_in(6) { Durability::Write } else { Durability::Sync };
@@ -271,17 +270,14 @@ impl World {
 
     /// After a restart: the store must hold what was durable and a number of the batches since,
     /// in order. Goes on from there.
-    pub fn check_restart(&mut self, store: &mut Store<SimulatedDisk>) {
+    pub(crate) fn check_restart(&mut self, store: &mut Store<SimulatedDisk>) {
         let found = observe(store);
         let mut expected = std::mem::take(&mut self.durable);
         let mut pending = std::mem::take(&mut self.pending).into_iter();
         let mut nearest = None;
         let last = loop {
-            let same = expected.clone().without_empty() == found;
-            if same {
+            if expected.clone().without_empty() == found {
                 nearest = Some(expected.clone());
-            } else if std::env::var("DEBUG").is_ok() {
-                eprintln!("---- {}", difference(&expected.clone().without_empty(), &found));
             }
             match pending.next() {
                 Some(operations) => operations.iter().for_each(|it| expected.apply(it)),
@@ -313,13 +309,13 @@ impl World {
     }
 
     /// Nothing is pending any more: what is now is what must be found.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.confirm_all();
     }
 }
 
 /// Everything a store holds, read back.
-pub fn observe(store: &mut Store<SimulatedDisk>) -> Model {
+pub(crate) fn observe(store: &mut Store<SimulatedDisk>) -> Model {
     let mut model = Model::default();
     for (key, value) in store.defined() {
         model.defined.insert(key.to_vec(), value.to_vec());
@@ -351,7 +347,7 @@ fn content_of(stored: &Stored) -> Content {
 }
 
 /// Panics unless the bytes read are those that were published.
-pub fn assert_content(held: &Held, stored: &Stored) {
+pub(crate) fn assert_content(held: &Held, stored: &Stored) {
     let Stored::Message { flags, head, body } = stored else { panic!("UNREADABLE: {stored:?}") };
     let content = held.content;
     let right = *flags == content.id.to_le_bytes()[0]
@@ -389,9 +385,4 @@ fn difference(expected: &Model, found: &Model) -> String {
     }
     lines.truncate(20);
     lines.join("\n")
-}
-
-/// Whether the disk can be used at all.
-pub fn has_store(disk: &SimulatedDisk) -> bool {
-    disk.list().is_ok_and(|found| !found.is_empty())
 }

@@ -113,7 +113,7 @@ fn copies_of_one_queue_lie_together() {
     let locations = store.locate(QueueId(2), ALL).unwrap();
     let neighbours = locations.windows(2).filter(|pair| {
         let (a, b) = (pair[0].entry(), pair[1].entry());
-        a.segment == b.segment && u64::from(a.offset) + a.record_bytes() == b.offset.into()
+        a.segment == b.segment && u64::from(a.offset) + a.record_bytes() == u64::from(b.offset)
     });
     assert!(neighbours.count() > 6);
 }
