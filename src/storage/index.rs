@@ -11,6 +11,7 @@ use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
 use crate::storage::batch::parse::Records;
 use crate::storage::checkpoint::Placed;
+use crate::storage::chunk::Timed;
 use crate::storage::disk::Disk;
 use crate::storage::disk::FileName;
 use crate::storage::entry::Entry;
@@ -276,18 +277,23 @@ impl Index {
         self.queues.get_mut(&queue)
     }
 
-    /// Counts anew what of each segment is live.
+    /// Counts anew what of each segment and of each level is live.
     pub(crate) fn recount(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
         self.segments.clear_counts();
         for queue in self.queues.values_mut() {
+            queue.levels.clear();
+            let mut count = |(seq, (entry, _)): (u64, Timed)| {
+                self.segments.retain(entry);
+                queue.levels.add(entry.priority(), seq);
+            };
             for chunk in &mut queue.chunks {
                 let n_bytes = chunk.load(disk)?;
-                chunk.live_from(0).for_each(|(_, (entry, _))| self.segments.retain(entry));
+                chunk.live_from(0).for_each(&mut count);
                 if n_bytes > 0 {
                     chunk.spill();
                 }
             }
-            queue.tail.live_from(0).for_each(|(_, (entry, _))| self.segments.retain(entry));
+            queue.tail.live_from(0).for_each(count);
         }
         for chunk in &mut self.garbage {
             let n_bytes = chunk.load(disk)?;
@@ -372,6 +378,7 @@ impl Index {
     }
 }
 
+pub(crate) mod levels;
 pub(crate) mod queue;
 pub(crate) mod sealed;
 pub(crate) mod tail;
