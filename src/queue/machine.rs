@@ -163,6 +163,11 @@ impl Queue {
         effects: &mut Vec<Effect>,
     ) -> Queue {
         let mut queue = Queue::new(name, settings, now);
+        // The log has the levels of old, and there may be fewer since.
+        let highest = restored.levels.iter().map(|it| it.0).max().unwrap_or(0);
+        if usize::from(highest) >= queue.levels.len() {
+            queue.levels.resize_with(usize::from(highest) + 1, Ready::default);
+        }
         let mut delayed_of: BTreeMap<u8, BTreeSet<Seq>> = BTreeMap::new();
         for (seq, level, due, mark) in restored.delayed {
             delayed_of.entry(level).or_default().insert(seq);
@@ -172,7 +177,7 @@ impl Queue {
                 expires_at: Timestamp::NEVER,
                 batch: BatchId(1),
                 body_bytes: 0,
-                level: queue.level_of(Some(level)),
+                level,
                 mark,
                 gone: false,
             };
@@ -185,14 +190,13 @@ impl Queue {
         for (level, count, next, end) in restored.levels {
             let except = delayed_of.remove(&level).unwrap_or_default();
             let count = count.saturating_sub(except.len() as u64);
-            let at = usize::from(queue.level_of(Some(level)));
+            let at = usize::from(level);
             if count > 0 {
                 let cold = Cold { count, next, end, fetching: false, except };
                 queue.levels[at] = Ready::restored(Some(cold));
             }
         }
         for (seq, level, at) in restored.expirations {
-            let level = queue.level_of(Some(level));
             queue.expiry.push(Reverse((at, seq, level)));
         }
         queue.ready_bytes = restored.ready_bytes;

@@ -138,6 +138,7 @@ impl Disk for DataFolder {
         let created = options.open(self.path(file))?;
         if bytes > 0 {
             reserve(&created, bytes)?;
+            created.sync_all()?;
         }
         let mut open = self.open.lock();
         open.forget(file);

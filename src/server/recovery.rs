@@ -31,6 +31,8 @@ use crate::server::vhosts::LiveVhost;
 use crate::storage::disk::Disk;
 use crate::storage::error::StorageError;
 use crate::storage::store::Store;
+use crate::storage::store::view::LiveMessage;
+use crate::storage::store::view::MarkedMessage;
 
 /// What a restart found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -213,47 +215,43 @@ fn restore_queue<D: Disk>(
     Ok(())
 }
 
-/// What the log says of a queue, without holding its messages.
+/// What the log says of a queue, without looking at the messages nothing is known of.
 fn read_queue<D: Disk>(
     store: &mut Store<D>,
     record: &QueueRecord,
 ) -> Result<Restored, StorageError> {
-    const AT_A_TIME: usize = 4096;
     let Some(view) = store.queue(record.id) else { return Ok(Restored::default()) };
-    let mut delayed = BTreeMap::new();
-    for (seq, mark) in store.marks(record.id) {
-        if let Some((mark, Some(due))) = Mark::decode(mark) {
-            delayed.insert(seq, (due, mark));
-        }
-    }
+    let levels = store.levels(record.id).into_iter();
     let mut restored = Restored {
         next: view.next_seq,
         redelivered_up_to: (view.watermark.0 > 0).then_some(view.watermark),
+        ready_bytes: view.body_bytes,
+        levels: levels.map(|it| (it.priority, it.n_messages, it.first, it.end)).collect(),
         ..Restored::default()
     };
-    let mut levels: BTreeMap<u8, (u64, Seq, Seq)> = BTreeMap::new();
     let mut from = Seq(0);
     loop {
-        let messages = store.live(record.id, from, AT_A_TIME)?;
-        let Some(last) = messages.last() else { break };
-        from = last.seq.next();
-        for message in messages {
-            let (count, _, end) =
-                levels.entry(message.priority).or_insert((0, message.seq, message.seq));
-            *count += 1;
-            *end = message.seq.next();
-            match delayed.remove(&message.seq) {
-                Some((due, mark)) => {
-                    restored.delayed.push((message.seq, message.priority, due, mark));
-                }
-                None => restored.ready_bytes += u64::from(message.body_bytes),
-            }
-            if let Some(at) = message.expires_at {
-                restored.expirations.push((message.seq, message.priority, at));
+        let marked = store.marked(record.id, from, AT_A_TIME)?;
+        let Some(last) = marked.last() else { break };
+        from = last.message.seq.next();
+        for MarkedMessage { message, mark } in marked {
+            if let Some((mark, Some(due))) = Mark::decode(&mark) {
+                restored.delayed.push((message.seq, message.priority, due, mark));
+                let bytes = u64::from(message.body_bytes);
+                restored.ready_bytes = restored.ready_bytes.saturating_sub(bytes);
             }
         }
     }
-    restored.levels =
-        levels.into_iter().map(|(level, (count, first, end))| (level, count, first, end)).collect();
+    let mut from = Seq(0);
+    loop {
+        let expiring = store.expiring(record.id, from, AT_A_TIME)?;
+        let Some(last) = expiring.last() else { break };
+        from = last.seq.next();
+        let at = |it: LiveMessage| Some((it.seq, it.priority, it.expires_at?));
+        restored.expirations.extend(expiring.into_iter().filter_map(at));
+    }
     Ok(restored)
 }
+
+/// Messages asked of the store at a time.
+const AT_A_TIME: usize = 4096;

@@ -151,8 +151,8 @@ impl Batch {
         self.bytes.len().max(HEADER_BYTES) + 2 * self.acks.n_acks
     }
 
-    pub(crate) fn next(&mut self, segment: u32) {
-        self.record(|out| encode::next(out, segment));
+    pub(crate) fn next(&mut self, segment: u32, bytes: u64) {
+        self.record(|out| encode::next(out, segment, bytes));
     }
 
     pub(crate) fn seal(&mut self) {

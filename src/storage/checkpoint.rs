@@ -116,6 +116,10 @@ impl Writer {
 
     fn queue(&mut self, id: QueueId, queue: &QueueIndex) {
         self.numbers([id.0.into(), queue.next_seq, queue.watermark.0]);
+        self.number(queue.levels.iter().len() as u64);
+        for level in queue.levels.iter() {
+            self.numbers([level.priority.into(), level.n_live, level.first, level.end]);
+        }
         self.number(queue.chunks.len() as u64);
         for chunk in &queue.chunks {
             self.chunk(Some(id), chunk);
@@ -135,6 +139,9 @@ impl Writer {
         let counts = [chunk.n_entries.into(), chunk.n_live.into(), chunk.live_bytes];
         self.number(chunk.first);
         self.numbers(counts);
+        // Zero for several priorities, else one more than the priority; doubled, plus expiry.
+        let priority = chunk.priority.map_or(0, |priority| u64::from(priority) + 1);
+        self.number(priority << 1 | u64::from(chunk.expires));
         self.numbers([place.file.into(), place.offset, place.bytes.into(), place.crc.into()]);
         let gone = chunk.gone().unwrap_or(&[]);
         self.number(gone.len() as u64);

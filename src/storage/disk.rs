@@ -54,6 +54,7 @@ pub trait Disk {
     fn list(&self) -> io::Result<Vec<Found>>;
 
     /// Makes `file` a new file of `bytes` zeros whose space is reserved, replacing an older one.
+    /// Its length is durable from the start; its name is not.
     fn create(&self, file: FileName, bytes: u64) -> io::Result<()>;
 
     fn write_at(&self, file: FileName, offset: u64, bytes: &[u8]) -> io::Result<()>;

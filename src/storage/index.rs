@@ -11,6 +11,7 @@ use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
 use crate::storage::batch::parse::Records;
 use crate::storage::checkpoint::Placed;
+use crate::storage::chunk::Timed;
 use crate::storage::disk::Disk;
 use crate::storage::disk::FileName;
 use crate::storage::entry::Entry;
@@ -78,7 +79,7 @@ impl Index {
     }
 
     /// Takes in a batch that lies at `offset` of `segment`, but for the records at the places
-    /// `left_out`. Says in which segment the log goes on, when the batch does.
+    /// `left_out`. Says in which segment the log goes on and how long that is, when the batch does.
     ///
     /// Serves live commits and recovery alike. `bytes` is the batch without its padding, and whole.
     pub(crate) fn apply_batch(
@@ -87,7 +88,7 @@ impl Index {
         (segment, offset): (u32, u32),
         bytes: &[u8],
         left_out: &[usize],
-    ) -> Result<Option<u32>, StorageError> {
+    ) -> Result<Option<(u32, u64)>, StorageError> {
         let mut next = None;
         for (at, frame) in Records::new(bytes) {
             if left_out.contains(&at) {
@@ -100,8 +101,8 @@ impl Index {
                     u64::from(offset) + at as u64
                 ),
             })?;
-            if let Record::Next { segment } = record {
-                next = Some(segment);
+            if let Record::Next { segment, bytes } = record {
+                next = Some((segment, bytes));
             }
             let at = u32::try_from(at).expect("batches are shorter than 4 GiB");
             self.apply(disk, (segment, offset + at), &frame, &record)?;
@@ -276,18 +277,23 @@ impl Index {
         self.queues.get_mut(&queue)
     }
 
-    /// Counts anew what of each segment is live.
+    /// Counts anew what of each segment and of each level is live.
     pub(crate) fn recount(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
         self.segments.clear_counts();
         for queue in self.queues.values_mut() {
+            queue.levels.clear();
+            let mut count = |(seq, (entry, _)): (u64, Timed)| {
+                self.segments.retain(entry);
+                queue.levels.add(entry.priority(), seq);
+            };
             for chunk in &mut queue.chunks {
                 let n_bytes = chunk.load(disk)?;
-                chunk.live_from(0).for_each(|(_, (entry, _))| self.segments.retain(entry));
+                chunk.live_from(0).for_each(&mut count);
                 if n_bytes > 0 {
                     chunk.spill();
                 }
             }
-            queue.tail.live_from(0).for_each(|(_, (entry, _))| self.segments.retain(entry));
+            queue.tail.live_from(0).for_each(count);
         }
         for chunk in &mut self.garbage {
             let n_bytes = chunk.load(disk)?;
@@ -372,6 +378,7 @@ impl Index {
     }
 }
 
+pub(crate) mod levels;
 pub(crate) mod queue;
 pub(crate) mod sealed;
 pub(crate) mod tail;

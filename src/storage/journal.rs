@@ -211,7 +211,7 @@ impl Journal {
         };
         let mut own = std::mem::take(&mut self.own);
         own.clear();
-        own.next(next.number);
+        own.next(next.number, next.bytes);
         own.close();
         self.put(disk, segments, &mut own)?;
         self.own = own;
@@ -248,11 +248,39 @@ impl Journal {
         Ok(Spare { number, bytes })
     }
 
-    /// Makes one more file ready to be used.
-    pub(crate) fn add_spare(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
-        let spare = self.create(disk, self.segment_bytes)?;
-        self.spares.push_back(spare);
-        Ok(())
+    /// Makes one more file ready to be used; false when the disk has no room for it.
+    pub(crate) fn add_spare(&mut self, disk: &dyn Disk) -> Result<bool, StorageError> {
+        self.add_spare_of(disk, self.segment_bytes)
+    }
+
+    fn add_spare_of(&mut self, disk: &dyn Disk, bytes: u64) -> Result<bool, StorageError> {
+        match self.create(disk, bytes) {
+            Err(error) if error.is_full() => Ok(false),
+            result => {
+                self.spares.push_back(result?);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Makes sure that a batch of `bytes` can be written; false when the disk has no room for it.
+    pub(crate) fn prepare(&mut self, disk: &dyn Disk, bytes: u64) -> Result<bool, StorageError> {
+        let needed = bytes + NEXT_BYTES;
+        let fits = self.position.offset + needed <= self.current_bytes
+            || self.spares.iter().any(|spare| spare.bytes >= needed);
+        if fits { Ok(true) } else { self.add_spare_of(disk, needed.max(self.segment_bytes)) }
+    }
+
+    /// Removes a spare in favour of other files; false when the log will need it first.
+    pub(crate) fn give_up_spare(&mut self, disk: &dyn Disk) -> Result<bool, StorageError> {
+        if self.spares.len() < 2 && self.is_half_full() {
+            return Ok(false);
+        }
+        let Some(spare) = self.spares.pop_back() else { return Ok(false) };
+        let file = FileName::Segment(spare.number);
+        disk.remove(file).map_err(StorageError::at("remove", file))?;
+        disk.sync_folder(Folder::Log).map_err(StorageError::at("sync the folder of", file))?;
+        Ok(true)
     }
 
     /// Makes a segment that nothing needs any more ready to be used again, or removes it when

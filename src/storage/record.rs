@@ -77,6 +77,8 @@ pub(crate) enum Record<'a> {
     /// The log goes on in this segment.
     Next {
         segment: u32,
+        /// Size of its file: a shorter one was cut.
+        bytes: u64,
     },
     /// Nothing; its batch proves that those before it were synced.
     Seal,
@@ -184,7 +186,7 @@ impl<'a> Frame<'a> {
                 except: SeqRanges::parse(&mut input)?,
             },
             kind::DROP => Record::DropQueue { queue: queue_id(&mut input)? },
-            kind::NEXT => Record::Next { segment: input.number_u32()? },
+            kind::NEXT => Record::Next { segment: input.number_u32()?, bytes: input.number()? },
             kind::SEAL => Record::Seal,
             _ => return None,
         };

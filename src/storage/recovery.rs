@@ -72,10 +72,7 @@ impl Replay<'_> {
             return Ok(self.lost_segment());
         };
         self.visited.insert(segment);
-        if self.index.segments.get(segment).is_none() {
-            let bytes = Segment { bytes: n_bytes, ..Segment::default() };
-            self.index.segments.insert(segment, bytes);
-        }
+        self.check_length(segment, n_bytes);
         let mut scan = Scan::new(self.disk, segment, n_bytes, self.salt);
         while self.position.segment == segment {
             let damaged = match coming(&mut scan, self.position) {
@@ -104,6 +101,22 @@ impl Replay<'_> {
         Ok(Turn::GoOn)
     }
 
+    /// Finds a segment to be shorter than it was made: nothing says what its end held.
+    fn check_length(&mut self, segment: u32, n_bytes: u64) {
+        let known = self.index.segments.get(segment).copied();
+        let known = known.unwrap_or(Segment { bytes: n_bytes, ..Segment::default() });
+        if n_bytes < known.bytes {
+            self.report.losses.push(Loss {
+                file: FileName::Segment(segment),
+                bytes: (n_bytes, known.bytes),
+                batches: None,
+                messages: Vec::new(),
+            });
+            self.thorough = true;
+        }
+        self.index.segments.insert(segment, Segment { bytes: n_bytes, ..known });
+    }
+
     /// Applies the batch at the position and moves behind it.
     fn accept(
         &mut self,
@@ -121,9 +134,10 @@ impl Replay<'_> {
         self.report.bytes += header.padded_bytes();
         self.position =
             Position { segment, offset: end, last: header.place.id, last_segment: segment };
-        if let Some(next) = next {
+        if let Some((next, bytes)) = next {
             self.position.segment = next;
             self.position.offset = 0;
+            self.index.segments.insert(next, Segment { bytes, ..Segment::default() });
         }
         Ok(())
     }

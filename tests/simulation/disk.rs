@@ -110,6 +110,11 @@ impl SimulatedDisk {
         self.state.lock().capacity = bytes;
     }
 
+    /// Makes part of a file unreadable, or none.
+    pub(crate) fn set_unreadable(&self, part: Option<(FileName, u64, u64)>) {
+        self.state.lock().unreadable = part;
+    }
+
     /// The process is killed: what it wrote stays with the operating system.
     pub(crate) fn kill(&self) {
         let mut state = self.state.lock();
@@ -143,6 +148,15 @@ impl SimulatedDisk {
                 *byte ^= mask;
             }
         }
+    }
+
+    /// Changes a file behind everybody's back.
+    pub(crate) fn edit(&self, file: FileName, change: impl Fn(&mut Vec<u8>)) {
+        let mut state = self.state.lock();
+        let id = state.names[&file];
+        let inode = state.inodes.get_mut(&id).expect("names lead to inodes");
+        change(&mut inode.seen);
+        change(&mut inode.durable);
     }
 
     pub(crate) fn content(&self, file: FileName) -> Vec<u8> {

@@ -23,7 +23,7 @@ use std::panic;
 use std::panic::AssertUnwindSafe;
 
 /// Runs `simulate` with many seeds; panics with the seed of the first that fails.
-pub fn campaign(n_default: u64, simulate: impl Fn(u64)) {
+pub(crate) fn campaign(n_default: u64, simulate: impl Fn(u64)) {
     let variable = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
     if let Some(seed) = variable("RAILPOST_SEED") {
         simulate(seed);

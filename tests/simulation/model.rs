@@ -17,8 +17,8 @@ use crate::random::Random;
 /// A message is known by a number, which its head and body are made from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Content {
-    pub id: u64,
-    pub body_bytes: usize,
+    pub(crate) id: u64,
+    pub(crate) body_bytes: usize,
 }
 
 impl Content {
@@ -37,23 +37,23 @@ impl Content {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Held {
-    pub content: Content,
-    pub priority: u8,
-    pub expires_at: Option<Timestamp>,
-    pub mark: Option<Vec<u8>>,
+    pub(crate) content: Content,
+    pub(crate) priority: u8,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) mark: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Queue {
-    pub messages: BTreeMap<u64, Held>,
-    pub watermark: u64,
+    pub(crate) messages: BTreeMap<u64, Held>,
+    pub(crate) watermark: u64,
 }
 
 /// The whole content of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Model {
-    pub queues: BTreeMap<u32, Queue>,
-    pub defined: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) queues: BTreeMap<u32, Queue>,
+    pub(crate) defined: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// One thing put into a batch.

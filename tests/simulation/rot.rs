@@ -106,7 +106,8 @@ fn check(store: &mut Store<SimulatedDisk>, report: &Recovery, model: &Model) -> 
 /// What can be read is served, and nothing that cannot.
 fn bring_up_with_loss(disk: &Arc<SimulatedDisk>, config: &Config) {
     // The file that says whose directory this is cannot be made up.
-    if config.accept_loss || disk.content(FileName::Store).is_empty() {
+    let files = disk.list().expect("the disk works");
+    if !files.iter().any(|found| found.file == FileName::Store && found.bytes > 0) {
         return;
     }
     let config = Config { accept_loss: true, ..config.clone() };
@@ -222,4 +223,59 @@ fn a_lost_write_is_harmless_or_named() {
 #[test]
 fn a_misdirected_write_is_harmless_or_named() {
     campaign(200, |seed| astray(seed, Fault::MisdirectedWrite, config()));
+}
+
+#[test]
+fn a_block_that_cannot_be_read_is_harmless_or_named() {
+    campaign(60, |seed| {
+        let mut world = closed_store(seed, 20 + seed % 200, config());
+        let files = world.disk.list().expect("the disk works");
+        for _ in 0..10 {
+            let found = *world.random.pick(&files).expect("there are files");
+            let disk = Arc::new(world.disk.copy());
+            let at = world.random.below(found.bytes.max(1)) / 4096 * 4096;
+            disk.set_unreadable(Some((found.file, at, at + 4096)));
+            bring_up(&disk, &world.config, &world.now);
+        }
+    });
+}
+
+#[test]
+fn a_file_that_is_cut_or_missing_is_harmless_or_named() {
+    campaign(60, |seed| {
+        let mut world = closed_store(seed, 20 + seed % 200, config());
+        let files = world.disk.list().expect("the disk works");
+        for _ in 0..10 {
+            let found = *world.random.pick(&files).expect("there are files");
+            let disk = Arc::new(world.disk.copy());
+            if world.random.once_in(2) {
+                disk.remove(found.file).expect("it is there");
+            } else {
+                let n_bytes = world.random.index(found.bytes as usize + 1);
+                disk.edit(found.file, |content| content.truncate(n_bytes));
+            }
+            bring_up(&disk, &world.config, &world.now);
+        }
+    });
+}
+
+/// Without its newest checkpoint, a store goes back to the one before and finds all that needs.
+pub(crate) fn checkpoints(seed: u64, config: Config) {
+    let mut world = closed_store(seed, 100 + seed % 200, config);
+    for found in world.disk.list().expect("the disk works") {
+        if !matches!(found.file, FileName::Checkpoint(_)) {
+            continue;
+        }
+        let disk = Arc::new(world.disk.copy());
+        disk.flip(found.file, world.random.below(found.bytes.max(1)), 16);
+        let (mut store, report) =
+            Store::open(disk, world.config.clone()).expect("the one before is whole");
+        assert_eq!(check(&mut store, &report, &world.now), 0);
+        assert_eq!(report.chunks_rebuilt, 0, "REMOVED chunks are needed");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_costs_nothing_but_time() {
+    campaign(60, |seed| checkpoints(seed, config()));
 }

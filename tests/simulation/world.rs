@@ -16,6 +16,7 @@ use railpost::storage::message::Target;
 use railpost::storage::reader::Stored;
 use railpost::storage::report::Recovery;
 use railpost::storage::store::Store;
+use railpost::storage::store::view::LiveMessage;
 use railpost::storage::store::view::Wanted;
 
 use crate::disk::SimulatedDisk;
@@ -46,14 +47,14 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) struct World {
-    pub disk: Arc<SimulatedDisk>,
-    pub config: Config,
-    pub random: Random,
+    pub(crate) disk: Arc<SimulatedDisk>,
+    pub(crate) config: Config,
+    pub(crate) random: Random,
     /// What is certainly durable, and the batches since, the last of which may be cut.
     durable: Model,
     pending: Vec<Vec<Operation>>,
     /// Everything, as the running store must show it.
-    pub now: Model,
+    pub(crate) now: Model,
     next_seqs: BTreeMap<u32, u64>,
     /// Numbers are never given twice: the highest of each queue that was ever in a batch.
     highest: BTreeMap<u32, u64>,
@@ -62,7 +63,7 @@ pub(crate) struct World {
     next_id: u64,
     work: Option<CheckpointWork>,
     clock: u64,
-    pub n_confirmed: u64,
+    pub(crate) n_confirmed: u64,
 }
 
 impl World {
@@ -276,8 +277,7 @@ impl World {
         let mut pending = std::mem::take(&mut self.pending).into_iter();
         let mut nearest = None;
         let last = loop {
-            let same = expected.clone().without_empty() == found;
-            if same {
+            if expected.clone().without_empty() == found {
                 nearest = Some(expected.clone());
             }
             match pending.next() {
@@ -336,9 +336,48 @@ pub(crate) fn observe(store: &mut Store<SimulatedDisk>) -> Model {
         let bytes: usize = queue.messages.values().map(|held| held.content.body_bytes).sum();
         assert_eq!(view.body_bytes, bytes as u64, "BYTES of {}", view.id);
         assert_eq!(store.marks(view.id).count(), view.n_marks);
+        check_views(store, view.id, &queue);
         model.queues.insert(view.id.0, queue);
     }
     model.without_empty()
+}
+
+/// What a restart asks of a queue instead of all its messages.
+fn check_views(store: &mut Store<SimulatedDisk>, id: QueueId, queue: &Queue) {
+    let levels = store.levels(id);
+    let n_messages: u64 = levels.iter().map(|level| level.n_messages).sum();
+    assert_eq!(n_messages, queue.messages.len() as u64, "LEVELS of {id}");
+    for level in levels {
+        let here = queue.messages.iter().filter(|(_, held)| held.priority == level.priority);
+        let seqs: Vec<u64> = here.map(|(seq, _)| *seq).collect();
+        assert_eq!(level.n_messages, seqs.len() as u64, "LEVEL of {id}");
+        assert!(seqs.iter().all(|seq| (level.first.0..level.end.0).contains(seq)));
+    }
+    let expiring = pages(|from| store.expiring(id, from, 3).expect("the index can be read"));
+    let expiring: Vec<_> = expiring.iter().map(|it| (it.seq.0, it.expires_at)).collect();
+    let held = queue.messages.iter().filter(|(_, held)| held.expires_at.is_some());
+    assert_eq!(expiring, held.map(|(seq, held)| (*seq, held.expires_at)).collect::<Vec<_>>());
+    let marked = store.marked(id, Seq(0), usize::MAX).expect("the index can be read");
+    let held = queue.messages.iter().filter(|(_, held)| held.mark.is_some());
+    assert!(held.map(|(seq, _)| *seq).eq(marked.iter().map(|it| it.message.seq.0)));
+    for it in marked {
+        let held = &queue.messages[&it.message.seq.0];
+        assert_eq!(held.mark.as_deref(), Some(&it.mark[..]), "MARK");
+        assert_eq!(it.message.body_bytes as usize, held.content.body_bytes);
+    }
+}
+
+/// All that comes, some at a time.
+fn pages(mut page: impl FnMut(Seq) -> Vec<LiveMessage>) -> Vec<LiveMessage> {
+    let mut all: Vec<LiveMessage> = Vec::new();
+    loop {
+        let from = all.last().map_or(Seq(0), |last| Seq(last.seq.0 + 1));
+        let some = page(from);
+        if some.is_empty() {
+            return all;
+        }
+        all.extend(some);
+    }
 }
 
 fn content_of(stored: &Stored) -> Content {

@@ -968,3 +968,16 @@ proptest! {
         prop_assert!(world.log.is_empty());
     }
 }
+
+#[test]
+fn a_restart_with_fewer_priorities_keeps_all_messages() {
+    let restored = Restored {
+        levels: vec![(0, 1, Seq(0), Seq(1)), (3, 2, Seq(1), Seq(3))],
+        next: Seq(3),
+        ..Restored::default()
+    };
+    let settings = Settings { durable: true, ..Settings::default() };
+    let mut effects = Vec::new();
+    let queue = Queue::restore("work".into(), settings, restored, Timestamp(1), &mut effects);
+    assert_eq!(queue.depth().ready, 3);
+}

@@ -10,6 +10,7 @@ use crate::storage::chunk::Decoder;
 use crate::storage::disk::Disk;
 use crate::storage::disk::FileName;
 use crate::storage::index::Index;
+use crate::storage::index::levels::Level;
 use crate::storage::index::queue::QueueIndex;
 use crate::storage::index::sealed::ChunkPlace;
 use crate::storage::index::sealed::Sealed;
@@ -102,6 +103,14 @@ impl Reader<'_> {
         let mut queue = QueueIndex { next_seq: self.number()?, ..QueueIndex::default() };
         queue.watermark = Seq(self.number()?);
         for _ in 0..self.number()? {
+            queue.levels.push(Level {
+                priority: self.small()?.try_into().ok()?,
+                n_live: self.number()?,
+                first: self.number()?,
+                end: self.number()?,
+            });
+        }
+        for _ in 0..self.number()? {
             let chunk = self.chunk()?;
             queue.n_live += u64::from(chunk.n_live);
             queue.live_bytes += chunk.live_bytes;
@@ -135,6 +144,12 @@ impl Reader<'_> {
     fn chunk(&mut self) -> Option<Sealed> {
         let range = (self.number()?, self.small()?);
         let live = (self.small()?, self.number()?);
+        let tag = self.small()?;
+        let priority = match tag >> 1 {
+            0 => None,
+            priority => Some(u8::try_from(priority - 1).ok()?),
+        };
+        let kinds = (priority, tag & 1 == 1);
         let place = ChunkPlace {
             file: self.small()?,
             offset: self.number()?,
@@ -146,6 +161,6 @@ impl Reader<'_> {
         let words: Vec<u64> =
             words.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let gone = (!words.is_empty()).then(|| words.into());
-        Some(Sealed::spilled(range, live, place, gone))
+        Some(Sealed::spilled(range, live, kinds, place, gone))
     }
 }

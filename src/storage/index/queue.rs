@@ -12,6 +12,7 @@ use crate::storage::disk::Disk;
 use crate::storage::entry::Entry;
 use crate::storage::error::StorageError;
 use crate::storage::index::Memory;
+use crate::storage::index::levels::Levels;
 use crate::storage::index::sealed::Sealed;
 use crate::storage::index::tail::Tail;
 use crate::storage::record::SeqRanges;
@@ -29,6 +30,7 @@ pub(crate) struct QueueIndex {
     pub(crate) n_live: u64,
     /// Bytes of the bodies of live messages.
     pub(crate) live_bytes: u64,
+    pub(crate) levels: Levels,
     pub(crate) chunks: VecDeque<Sealed>,
     pub(crate) tail: Tail,
     pub(crate) marks: BTreeMap<Seq, Box<[u8]>>,
@@ -58,7 +60,7 @@ impl QueueIndex {
                 self.seal(self.tail.len(), around.memory);
             }
             self.tail.push(seq, timed);
-            self.count_in(timed.0, around);
+            self.count_in(seq, timed.0, around);
             if self.tail.len() >= 2 * around.memory.chunk_entries {
                 self.seal(around.memory.chunk_entries, around.memory);
             }
@@ -66,7 +68,7 @@ impl QueueIndex {
         }
         if self.get(seq, around)?.is_none() {
             self.insert_late(seq, timed, around)?;
-            self.count_in(timed.0, around);
+            self.count_in(seq, timed.0, around);
         }
         Ok(())
     }
@@ -96,13 +98,15 @@ impl QueueIndex {
         }
     }
 
-    fn count_in(&mut self, entry: Entry, around: &mut Around<'_>) {
+    fn count_in(&mut self, seq: u64, entry: Entry, around: &mut Around<'_>) {
+        self.levels.add(entry.priority(), seq);
         self.n_live += 1;
         self.live_bytes += u64::from(entry.body_bytes);
         around.segments.retain(entry);
     }
 
     fn count_out(&mut self, entry: Entry, around: &mut Around<'_>) {
+        self.levels.subtract(entry.priority(), 1);
         self.n_live -= 1;
         self.live_bytes -= u64::from(entry.body_bytes);
         around.segments.release(entry);
@@ -276,8 +280,8 @@ impl QueueIndex {
 
     /// Forgets all messages before `below` that no range of `keeps` holds.
     ///
-    /// Chunks that go as a whole are not decoded but returned: their segments are still to be
-    /// released.
+    /// Chunks that go as a whole are not decoded but returned, if their messages have one priority:
+    /// their segments are still to be released.
     pub(crate) fn purge(
         &mut self,
         below: u64,
@@ -286,7 +290,11 @@ impl QueueIndex {
     ) -> Result<Vec<Sealed>, StorageError> {
         let mut garbage = Vec::new();
         for mut chunk in std::mem::take(&mut self.chunks) {
-            if chunk.end() <= below && !keeps.any(chunk.first, chunk.end()) {
+            if let Some(priority) = chunk.priority
+                && chunk.end() <= below
+                && !keeps.any(chunk.first, chunk.end())
+            {
+                self.levels.subtract(priority, chunk.n_live.into());
                 self.n_live -= u64::from(chunk.n_live);
                 self.live_bytes -= chunk.live_bytes;
                 garbage.push(chunk);
@@ -332,6 +340,21 @@ impl QueueIndex {
             return Ok((Run::Chunk(chunk.live_from(seq)), Some(end)));
         }
         Ok((Run::Tail(self.tail.live_from(seq)), None))
+    }
+
+    /// Live messages with an expiry from `seq` on, as [`live_run`](QueueIndex::live_run) gives all.
+    ///
+    /// Chunks without any are passed over unread.
+    pub(crate) fn expiring_run(
+        &mut self,
+        seq: u64,
+        around: &mut Around<'_>,
+    ) -> Result<(impl Iterator<Item = (u64, Timed)>, Option<u64>), StorageError> {
+        let place = self.chunk_place(seq);
+        let next = self.chunks.range(place..).find(|chunk| chunk.expires);
+        let seq = next.map_or(seq.max(self.tail.first()), |chunk| seq.max(chunk.first));
+        let (run, next) = self.live_run(seq, around)?;
+        Ok((run.filter(|(_, (_, expires_at))| expires_at.is_some()), next))
     }
 }
 

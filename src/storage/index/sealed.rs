@@ -28,6 +28,10 @@ pub(crate) struct Sealed {
     pub(crate) n_live: u32,
     /// Bytes of the bodies of live messages.
     pub(crate) live_bytes: u64,
+    /// The priority of all messages; `None` when they have several.
+    pub(crate) priority: Option<u8>,
+    /// Whether messages expire, or did before they were gone.
+    pub(crate) expires: bool,
     bytes: Option<Arc<[u8]>>,
     pub(crate) place: Option<ChunkPlace>,
     /// A bit for each entry that is gone, so that a checkpoint says which are live even when the
@@ -39,8 +43,11 @@ impl Sealed {
     pub(crate) fn seal(first: u64, entries: &[Timed]) -> Sealed {
         let n_live = entries.iter().filter(|(entry, _)| entry.is_live()).count();
         let live_bytes = entries.iter().map(|(entry, _)| u64::from(entry.body_bytes)).sum();
+        let expires = entries.iter().any(|(_, expires_at)| expires_at.is_some());
         Sealed {
             first,
+            priority: one_priority(entries),
+            expires,
             n_entries: u32::try_from(entries.len()).expect("chunks are small"),
             n_live: u32::try_from(n_live).expect("chunks are small"),
             live_bytes,
@@ -54,10 +61,12 @@ impl Sealed {
     pub(crate) fn spilled(
         (first, n_entries): (u64, u32),
         (n_live, live_bytes): (u32, u64),
+        (priority, expires): (Option<u8>, bool),
         place: ChunkPlace,
         gone: Option<Box<[u64]>>,
     ) -> Sealed {
-        Sealed { first, n_entries, n_live, live_bytes, bytes: None, place: Some(place), gone }
+        let (bytes, place) = (None, Some(place));
+        Sealed { first, n_entries, n_live, live_bytes, priority, expires, bytes, place, gone }
     }
 
     /// One behind the last entry's sequence number.
@@ -145,6 +154,13 @@ impl Sealed {
         }
         entries
     }
+}
+
+fn one_priority(entries: &[Timed]) -> Option<u8> {
+    let live = entries.iter().filter(|(entry, _)| entry.is_live());
+    let mut priorities = live.map(|(entry, _)| entry.priority());
+    let first = priorities.next().unwrap_or(0);
+    priorities.all(|priority| priority == first).then_some(first)
 }
 
 /// A bit for each entry that is gone; `None` when none is.

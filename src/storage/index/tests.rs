@@ -126,7 +126,8 @@ impl Pair {
             Step::Insert { gap, segment, body_bytes, expires } => {
                 let seq = self.next + gap;
                 self.next = seq + 1;
-                let entry = Entry::new(segment, seq as u32 * 10, 40, body_bytes, (seq % 3) as u8);
+                let entry =
+                    Entry::new(segment, seq as u32 * 10, 40, body_bytes, (seq / 40 % 3) as u8);
                 self.insert(seq, (entry, expires.then_some(Timestamp(seq * 7))));
             }
             Step::InsertLate { seq } => {
@@ -208,6 +209,13 @@ impl Pair {
         assert_eq!(queue.n_live, self.model.len() as u64);
         let bytes: u64 = self.model.values().map(|(entry, _)| u64::from(entry.body_bytes)).sum();
         assert_eq!(queue.live_bytes, bytes);
+        for priority in 0..3 {
+            let ours = || self.model.iter().filter(|(_, (it, _))| it.priority() == priority);
+            let level = queue.levels.iter().find(|level| level.priority == priority);
+            assert_eq!(level.map_or(0, |level| level.n_live), ours().count() as u64);
+            let inside = |seq: &u64| level.is_some_and(|it| (it.first..it.end).contains(seq));
+            assert!(ours().all(|(seq, _)| inside(seq)));
+        }
         let marks: BTreeMap<u64, Vec<u8>> =
             queue.marks.iter().map(|(seq, mark)| (seq.0, mark.to_vec())).collect();
         assert_eq!(marks, self.marks);

@@ -158,9 +158,10 @@ pub(crate) fn drop_queue(out: &mut Vec<u8>, queue: QueueId) -> u32 {
     header.finish_bare()
 }
 
-pub(crate) fn next(out: &mut Vec<u8>, segment: u32) -> u32 {
+pub(crate) fn next(out: &mut Vec<u8>, segment: u32, bytes: u64) -> u32 {
     let header = Header::new(out, kind::NEXT);
     varint::push(header.out, u64::from(segment));
+    varint::push(header.out, bytes);
     header.finish_bare()
 }
 

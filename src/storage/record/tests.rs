@@ -114,7 +114,7 @@ proptest! {
         );
         check(written(|out| encode::undefine(out, &text)), Record::Undefine { key: &text });
         check(written(|out| encode::drop_queue(out, queue)), Record::DropQueue { queue });
-        check(written(|out| encode::next(out, q)), Record::Next { segment: q });
+        check(written(|out| encode::next(out, q, 1 << 26)), Record::Next { segment: q, bytes: 1 << 26 });
         check(written(encode::seal), Record::Seal);
     }
 

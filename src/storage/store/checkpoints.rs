@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
+use std::io;
 
 use crate::amqp::time::Timestamp;
 use crate::storage::checkpoint;
@@ -34,6 +35,8 @@ pub(crate) struct Checkpoints {
     index_files: BTreeSet<u32>,
     /// Slots that were found whole at the start; the others are written first.
     whole_slots: BTreeSet<u8>,
+    /// The last one found no room, and some was made for it since.
+    is_urgent: bool,
 }
 
 /// A checkpoint on the disk, and what it has to do with other files.
@@ -70,8 +73,12 @@ impl<D: Disk> Store<D> {
                 segments.any(|number| self.index.segments.get(*number).is_some())
             })
         };
+        // A full disk gives no more segments: those in use must become free before the spares end.
+        let is_short = self.lacks_spares() && new_bytes >= self.config.segment_bytes / 2;
         self.checkpoints.pending.is_none()
             && (new_bytes >= self.config.checkpoint_bytes
+                || self.checkpoints.is_urgent
+                || is_short
                 || (is_late && (new_bytes > 0 || frees())))
     }
 
@@ -111,23 +118,26 @@ impl<D: Disk> Store<D> {
         self.checkpoints.pending = Some((kept, placed));
         self.checkpoints.written_before = self.journal.written;
         self.checkpoints.taken_at = now;
+        self.checkpoints.is_urgent = false;
         Ok(Some(work))
     }
 
     /// Takes note that the work of [`begin_checkpoint`](Store::begin_checkpoint) was run.
     ///
     /// # Errors
-    /// An error of the work poisons the store, unless the disk was only full.
+    /// An error of the work poisons the store, unless the disk was only full: then a spare segment
+    /// makes room for the next one, as nothing else becomes free without it.
     pub fn finish_checkpoint(
         &mut self,
         result: Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         let Some((kept, placed)) = self.checkpoints.pending.take() else { return Ok(()) };
         match result {
-            Err(error) if error.is_full() => return Ok(()),
+            Err(error) if error.is_full() => return self.make_room(&kept, &placed),
             result => self.guarded(|_| result)?,
         }
         self.index.set_places(&placed);
+        self.retry_compaction();
         let previous = self.checkpoints.newest.replace(kept);
         if let Some(previous) = &previous {
             let free = previous.free_segments.iter().copied();
@@ -136,6 +146,20 @@ impl<D: Disk> Store<D> {
         }
         self.checkpoints.previous = previous;
         Ok(())
+    }
+
+    /// Removes what there is of a checkpoint that did not fit, and a spare.
+    fn make_room(&mut self, kept: &Kept, placed: &[Placed]) -> Result<(), StorageError> {
+        let disk = &*self.disk.clone();
+        self.guarded(|store| {
+            remove_any(disk, FileName::Checkpoint(kept.slot))?;
+            if let Some(placed) = placed.first() {
+                remove_any(disk, FileName::Index(placed.place.file))?;
+                store.checkpoints.index_files.remove(&placed.place.file);
+            }
+            store.checkpoints.is_urgent = store.journal.give_up_spare(disk)?;
+            Ok(())
+        })
     }
 
     /// Makes one segment or removes one file of chunks that no checkpoint needs; false when there
@@ -187,7 +211,13 @@ impl Checkpoints {
             free: VecDeque::new(),
             index_files,
             whole_slots,
+            is_urgent: false,
         }
+    }
+
+    /// Whether room was made that the next checkpoint is to have.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.is_urgent
     }
 
     /// A slot that holds neither of the two checkpoints in use.
@@ -217,5 +247,13 @@ impl Checkpoints {
                 !needs(newest, number) && !needs(previous, number) && !by_pending
             })
             .copied()
+    }
+}
+
+/// Removes a file that may not be there.
+fn remove_any(disk: &dyn Disk, file: FileName) -> Result<(), StorageError> {
+    match disk.remove(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(StorageError::at("remove", file)),
     }
 }

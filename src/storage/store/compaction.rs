@@ -30,6 +30,8 @@ pub(crate) struct Compaction {
     work: Option<Work>,
     /// Segments that could not be emptied because something in them is damaged.
     given_up: BTreeSet<u32>,
+    /// Segments with a message so long that the disk has no room for its copy, for now.
+    waiting: BTreeSet<u32>,
     batch: Batch,
 }
 
@@ -62,18 +64,30 @@ impl<D: Disk> Store<D> {
                 copy(&mut work.left, segment, &mut store.index, &*disk, &mut batch, budget)
             })?;
             progress.copied_bytes = batch.bytes() as u64;
-            // No sync: the old place stays as it is until two checkpoints, which sync, are past.
-            let written = self.write(&mut batch)?;
-            self.apply(&mut batch, written)?;
-            self.compaction.batch = batch;
             if !copied.is_empty() {
                 self.compaction.given_up.insert(segment);
             }
             progress.damaged = copied;
+            let bytes = batch.padded_bytes();
+            if !self.guarded(|store| store.journal.prepare(&*disk, bytes))? {
+                batch.clear();
+                self.compaction.batch = batch;
+                self.compaction.waiting.insert(segment);
+                return Ok(progress);
+            }
+            // No sync: the old place stays as it is until two checkpoints, which sync, are past.
+            let written = self.write(&mut batch)?;
+            self.apply(&mut batch, written)?;
+            self.compaction.batch = batch;
         }
         let done = work.searched >= work.used && work.left.is_empty();
         self.compaction.work = (!done).then_some(work);
         Ok(progress)
+    }
+
+    /// Tries again what found no room.
+    pub(super) fn retry_compaction(&mut self) {
+        self.compaction.waiting.clear();
     }
 
     fn sparse_segment(&self) -> Option<Work> {
@@ -83,6 +97,7 @@ impl<D: Disk> Store<D> {
                 && segment.live_percent() < LIVE_PERCENT_MIN
                 && *number != open
                 && !self.compaction.given_up.contains(number)
+                && !self.compaction.waiting.contains(number)
         });
         let (segment, state) = sparse.min_by_key(|(_, segment)| segment.live_bytes)?;
         let (found, left) = (Vec::new(), VecDeque::new());

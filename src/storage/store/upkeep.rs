@@ -46,8 +46,13 @@ impl<D: Disk> Store<D> {
             self.guarded(|store| store.index.collect(disk, CHUNKS))?;
             return Ok(more);
         }
-        if self.journal.spares().len() < self.spares_wanted() && self.add_spare()? {
+        let may_add = !self.checkpoints.is_urgent();
+        if may_add && self.journal.spares().len() < self.spares_wanted() && self.add_spare()? {
             return Ok(more);
+        }
+        // Copies need room too, before they make some.
+        if self.lacks_spares() {
+            return Ok(Progress::default());
         }
         self.compact(budget)
     }
@@ -58,13 +63,15 @@ impl<D: Disk> Store<D> {
         if begun { (EMERGENCY + 1).min(self.config.spare_segments) } else { 0 }
     }
 
+    /// Whether there are fewer than settling may need.
+    pub(super) fn lacks_spares(&self) -> bool {
+        self.journal.spares().len() < self.spares_wanted().min(EMERGENCY)
+    }
+
     /// False when there is no room for one.
     fn add_spare(&mut self) -> Result<bool, StorageError> {
         let disk = &*self.disk.clone();
-        self.guarded(|store| match store.journal.add_spare(disk) {
-            Err(error) if error.is_full() => Ok(false),
-            result => result.map(|()| true),
-        })
+        self.guarded(|store| store.journal.add_spare(disk))
     }
 
     /// Looks how much room there is. Publishers who were told to wait may go on at a fifth more
@@ -74,8 +81,8 @@ impl<D: Disk> Store<D> {
         let free_bytes = self.disk.free_bytes().map_err(StorageError::at("measure", file))?;
         let limit = self.config.free_bytes_min;
         let limit = if self.space_is_low { limit.saturating_add(limit / 5) } else { limit };
-        let lacks_spares = self.journal.spares().len() < self.spares_wanted().min(EMERGENCY)
-            && free_bytes < self.config.segment_bytes.saturating_mul(2);
+        let lacks_spares =
+            self.lacks_spares() && free_bytes < self.config.segment_bytes.saturating_mul(2);
         self.space_is_low = free_bytes < limit || lacks_spares;
         Ok(Space { free_bytes, is_low: self.space_is_low })
     }

@@ -3,8 +3,10 @@
 use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
 use crate::amqp::time::Timestamp;
+use crate::storage::chunk::Timed;
 use crate::storage::disk::Disk;
 use crate::storage::error::StorageError;
+use crate::storage::index::levels::Level;
 use crate::storage::reader::Location;
 use crate::storage::store::Store;
 
@@ -35,6 +37,24 @@ pub struct QueueView {
     pub n_marks: usize,
 }
 
+/// The messages of one priority that a queue has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LevelView {
+    pub priority: u8,
+    pub n_messages: u64,
+    /// None of them comes before this number, which may be that of a settled one.
+    pub first: Seq,
+    /// All of them come before this number.
+    pub end: Seq,
+}
+
+/// A message that has a mark.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MarkedMessage {
+    pub message: LiveMessage,
+    pub mark: Box<[u8]>,
+}
+
 /// A message a queue has, without its content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LiveMessage {
@@ -42,6 +62,13 @@ pub struct LiveMessage {
     pub priority: u8,
     pub expires_at: Option<Timestamp>,
     pub body_bytes: u32,
+}
+
+impl LiveMessage {
+    fn new(seq: u64, (entry, expires_at): Timed) -> LiveMessage {
+        let (priority, body_bytes) = (entry.priority(), entry.body_bytes);
+        LiveMessage { seq: Seq(seq), priority, expires_at, body_bytes }
+    }
 }
 
 impl<D: Disk> Store<D> {
@@ -88,6 +115,66 @@ impl<D: Disk> Store<D> {
             true
         })?;
         Ok(found)
+    }
+
+    /// The priorities a queue has messages of, rising. Costs nothing: they are counted as they come
+    /// and go.
+    pub fn levels(&self, queue: QueueId) -> Vec<LevelView> {
+        let levels = self.index.queue(queue).map(|queue| queue.levels.iter());
+        let view = |level: &Level| LevelView {
+            priority: level.priority,
+            n_messages: level.n_live,
+            first: Seq(level.first),
+            end: Seq(level.end),
+        };
+        levels.into_iter().flatten().map(view).collect()
+    }
+
+    /// The live messages of a queue from `from` on that expire, `count` at most. Passes over the
+    /// others without reading their index: cheap however long the queue is.
+    pub fn expiring(
+        &mut self,
+        queue: QueueId,
+        from: Seq,
+        count: usize,
+    ) -> Result<Vec<LiveMessage>, StorageError> {
+        let mut found = Vec::new();
+        let disk = &*self.disk;
+        let mut from = Some(from.0);
+        while let Some(seq) = from.filter(|_| found.len() < count) {
+            let next = self.index.with(queue, disk, |index, around| {
+                let (run, next) = index.expiring_run(seq, around)?;
+                let run = run.map(|(seq, timed)| LiveMessage::new(seq, timed));
+                found.extend(run.take(count - found.len()));
+                Ok(next)
+            })?;
+            from = next.flatten();
+            self.index.trim(self.config.index_bytes);
+        }
+        Ok(found)
+    }
+
+    /// The messages of a queue from `from` on that have a mark, `count` at most, with their marks.
+    pub fn marked(
+        &mut self,
+        queue: QueueId,
+        from: Seq,
+        count: usize,
+    ) -> Result<Vec<MarkedMessage>, StorageError> {
+        let disk = &*self.disk;
+        let found = self.index.with(queue, disk, |index, around| {
+            let marks = index.marks.range(from..).take(count);
+            let marks: Vec<_> = marks.map(|(seq, mark)| (seq.0, mark.clone())).collect();
+            let mut found = Vec::with_capacity(marks.len());
+            for (seq, mark) in marks {
+                if let Some(timed) = index.get(seq, around)? {
+                    found.push(MarkedMessage { message: LiveMessage::new(seq, timed), mark });
+                }
+            }
+            Ok(found)
+        })?;
+        self.index.trim(self.config.index_bytes);
+        Ok(found.unwrap_or_default())
     }
 
     /// Shows live messages in order until `visit` says false.
