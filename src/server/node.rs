@@ -1,6 +1,7 @@
 //! Everything a running broker consists of.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
@@ -17,6 +18,8 @@ use crate::amqp::id::ConnectionId;
 use crate::amqp::id::ConsumerId;
 use crate::amqp::id::QueueId;
 use crate::amqp::name::VhostName;
+use crate::amqp::time::Millis;
+use crate::amqp::time::Timestamp;
 use crate::broker::definition::Definition;
 use crate::broker::host::LetterLoss;
 use crate::broker::host::Note;
@@ -50,6 +53,8 @@ pub(in crate::server) struct Node {
     disk_low: AtomicBool,
     /// Channels that wait for answers, by their vhost and an unguessable token.
     reply_consumers: DashMap<(VhostName, String), ConsumerId>,
+    /// Warnings that were logged lately: a client that repeats its mistake is counted, not quoted.
+    warnings: Mutex<Repeated>,
     stage: watch::Sender<Stage>,
     failure: watch::Sender<Option<String>>,
     /// Connections that wait for a message to be read.
@@ -95,6 +100,7 @@ impl Node {
             reserved_queues: Mutex::new(next_queue),
             disk_low: AtomicBool::new(false),
             reply_consumers: DashMap::new(),
+            warnings: Mutex::new(Repeated::default()),
             stage: watch::Sender::new(Stage::Running),
             failure: watch::Sender::new(None),
             loading: Mutex::new(Vec::new()),
@@ -205,7 +211,9 @@ impl Node {
             }
             Note::Warned(breach) => {
                 self.metrics.warned.increment(1);
-                tracing::warn!(%vhost, rule = breach.rule, "{}", breach.text);
+                if self.warnings.lock().is_new(&breach.text, self.clock.now()) {
+                    tracing::warn!(%vhost, rule = breach.rule, "{}", breach.text);
+                }
             }
             Note::DeadLetterLost { queue, exchange, reason, why } => {
                 self.metrics.letters_lost.increment(1);
@@ -323,6 +331,27 @@ impl Registry {
     /// Something that connections may wait for has changed.
     pub(in crate::server) fn wake_all(&self) {
         self.links.iter().for_each(|it| it.wake.notify_one());
+    }
+}
+
+/// What was said lately.
+#[derive(Debug, Default)]
+struct Repeated(HashMap<String, Timestamp>);
+
+impl Repeated {
+    const PAUSE: Millis = Millis(60_000);
+    const MAX: usize = 1024;
+
+    /// Whether `text` has not been said within the last minute.
+    fn is_new(&mut self, text: &str, now: Timestamp) -> bool {
+        if self.0.get(text).is_some_and(|at| now < *at + Repeated::PAUSE) {
+            return false;
+        }
+        if self.0.len() == Repeated::MAX {
+            self.0.clear();
+        }
+        self.0.insert(text.to_owned(), now);
+        true
     }
 }
 

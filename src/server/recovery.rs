@@ -143,6 +143,11 @@ fn restore_definition(
             let arguments = arguments.table().unwrap_or_default();
             let typed = QueueArguments::parse(&arguments).unwrap_or_default();
             let settings = declared.of(vhost_name, name).cloned();
+            let kind = match (parks_for, &settings) {
+                (Some(_), _) => QueueKind::ParkingLot,
+                (None, Some(_)) => QueueKind::Declared,
+                (None, None) => QueueKind::Client,
+            };
             let settings = settings
                 .unwrap_or_else(|| Arc::new(Settings::from_arguments(&typed, true, *auto_delete)));
             let record = QueueRecord {
@@ -153,10 +158,7 @@ fn restore_definition(
                 exclusive: None,
                 settings,
                 arguments,
-                kind: match parks_for {
-                    Some(_) => QueueKind::ParkingLot,
-                    None => QueueKind::Client,
-                },
+                kind,
                 parked: None,
             };
             vhost.insert(record.clone());

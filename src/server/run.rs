@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use tokio::net::TcpListener;
 
+use crate::amqp::id::QueueId;
+use crate::amqp::id::Seq;
 use crate::amqp::limit;
 use crate::amqp::table::Table;
 use crate::amqp::table::Value;
@@ -66,7 +68,7 @@ pub struct LogReport {
 pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("cannot use the data directory `{}`: {cause}", path.display())]
+    #[error("cannot use the data directory `{}`: {}", path.display(), explain(cause))]
     Data { path: PathBuf, cause: StorageError },
     #[error("cannot create the data directory `{}`: {cause}", path.display())]
     Folder { path: PathBuf, cause: std::io::Error },
@@ -127,13 +129,13 @@ impl Server {
         tokio::spawn(timer::run(Arc::clone(&node)));
         tokio::spawn(listen::run(Arc::clone(&node), listener));
         Ok(Server {
-            node,
             storage: Some(storage),
             address,
             metrics_address,
             recovered,
             applied,
-            log: to_report(&report),
+            log: to_report(&report, &node),
+            node,
             took: started.elapsed(),
         })
     }
@@ -171,7 +173,23 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })
 }
 
-fn to_report(recovery: &Recovery) -> LogReport {
+/// Exact places, and what can be done about them.
+fn explain(error: &StorageError) -> String {
+    let StorageError::Losses { losses } = error else { return error.to_string() };
+    let places: Vec<String> = losses.iter().map(|it| format!("\n  {it}")).collect();
+    format!(
+        "messages that were confirmed cannot be read, and the broker does not go on without them \
+         on its own: {error}{}\nlook with `railpost store verify`; bring back a backup, or accept \
+         the loss with `railpost store repair`",
+        places.concat()
+    )
+}
+
+fn place(node: &Node, queue: QueueId, seq: Seq) -> String {
+    format!("number {seq} of `{}`", node.queue_name(queue))
+}
+
+fn to_report(recovery: &Recovery, node: &Node) -> LogReport {
     let cut = recovery.torn.map(|it| {
         format!(
             "the log ended unfinished at byte {} of segment {} and was cut there; nothing behind \
@@ -181,10 +199,11 @@ fn to_report(recovery: &Recovery) -> LogReport {
     });
     let damaged = recovery.damaged.iter().map(|it| {
         let places: Vec<String> =
-            it.places.iter().map(|(queue, seq)| format!("{queue} number {seq}")).collect();
+            it.places.iter().map(|(queue, seq)| place(node, *queue, *seq)).collect();
         let kept = it.kept.map(|it| it.to_string()).unwrap_or_default();
         let message_id = message_id(&it.head);
-        format!("message `{message_id}` ({}) is damaged, kept in {kept}", places.join(", "))
+        let places = places.join(", ");
+        format!("message `{message_id}` is damaged and not delivered: {places}; kept in {kept}")
     });
     LogReport { created: recovery.created, cut, damaged: damaged.collect() }
 }
