@@ -100,6 +100,11 @@ impl Location {
         Ok(read(disk, self.file(), self.start(), n_bytes)?.unwrap_or_default())
     }
 
+    /// Whether a reader would return the message.
+    pub(crate) fn is_readable(&self, disk: &dyn Disk) -> Result<bool, StorageError> {
+        Ok(message(&self.record(disk)?, self, Bugs::default()).is_some())
+    }
+
     #[cfg(test)]
     pub(crate) fn entry(&self) -> Entry {
         self.entry

@@ -14,6 +14,7 @@ use crate::storage::disk::FileName;
 use crate::storage::entry::Entry;
 use crate::storage::error::StorageError;
 use crate::storage::index::Index;
+use crate::storage::index::sealed::ChunkPlace;
 use crate::storage::index::sealed::Sealed;
 use crate::storage::record::Record;
 use crate::storage::report::Loss;
@@ -28,7 +29,8 @@ struct Wanted {
 /// What had to be done to bring the index up.
 #[derive(Debug, Default)]
 pub(crate) struct Rebuilt {
-    pub(crate) n_chunks: usize,
+    /// Where the chunks lie that are damaged.
+    pub(crate) chunks: Vec<ChunkPlace>,
     pub(crate) losses: Vec<Loss>,
 }
 
@@ -38,30 +40,30 @@ pub(crate) fn check_chunks(
     index: &mut Index,
     salt: u32,
 ) -> Result<Rebuilt, StorageError> {
-    let mut rebuilt = Rebuilt::default();
-    if !garbage_is_whole(disk, index) {
+    let mut rebuilt = Rebuilt { chunks: damaged_garbage(disk, index), losses: Vec::new() };
+    if !rebuilt.chunks.is_empty() {
         index.garbage.clear();
-        rebuilt.n_chunks += 1;
     }
     let mut wanted = BTreeMap::new();
     for id in index.queue_ids() {
         let queue = index.queue_mut(id).expect("the list is of this index");
         for chunk in &mut queue.chunks {
             if chunk.load(disk).is_err() {
-                let file = chunk.place.expect("it is not in memory").file;
+                let place = chunk.place.expect("it is not in memory");
+                rebuilt.chunks.push(place);
+                let file = place.file;
                 let found = vec![None; chunk.n_entries as usize];
                 wanted.insert((id, chunk.first), Wanted { file, found });
             }
             chunk.spill();
         }
     }
-    if wanted.is_empty() && rebuilt.n_chunks == 0 {
+    if rebuilt.chunks.is_empty() {
         return Ok(rebuilt);
     }
     if !wanted.is_empty() {
         search(disk, index, salt, &mut wanted);
     }
-    rebuilt.n_chunks += wanted.len();
     for ((id, first), wanted) in wanted {
         let missing = replace(index, id, first, &wanted);
         if !missing.is_empty() {
@@ -77,12 +79,17 @@ pub(crate) fn check_chunks(
     Ok(rebuilt)
 }
 
-fn garbage_is_whole(disk: &dyn Disk, index: &mut Index) -> bool {
-    index.garbage.iter_mut().all(|chunk| {
-        let whole = chunk.load(disk).is_ok();
+/// Chunks of purged queues that cannot be read; their segments have to be counted anew.
+fn damaged_garbage(disk: &dyn Disk, index: &mut Index) -> Vec<ChunkPlace> {
+    let mut damaged = Vec::new();
+    for chunk in &mut index.garbage {
+        match chunk.load(disk) {
+            Ok(_) => {}
+            Err(_) => damaged.extend(chunk.place),
+        }
         chunk.spill();
-        whole
-    })
+    }
+    damaged
 }
 
 /// Looks through the whole log for the messages of damaged chunks.

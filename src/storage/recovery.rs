@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use crate::amqp::id::BatchId;
+use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
 use crate::storage::batch::parse::Header;
 use crate::storage::batch::parse::Verdict;
@@ -21,6 +22,7 @@ use crate::storage::planted::Bugs;
 use crate::storage::planted::PlantedBug;
 use crate::storage::record::Frame;
 use crate::storage::record::Record;
+use crate::storage::report::DamagedMessage;
 use crate::storage::report::Loss;
 use crate::storage::report::Recovery;
 use crate::storage::report::TornTail;
@@ -39,10 +41,17 @@ pub(crate) struct Replay<'a> {
     pub(crate) bugs: Bugs,
     pub(crate) position: Position,
     pub(crate) report: Recovery,
-    /// Records whose bodies are damaged: segment, offset and length.
-    pub(crate) damaged: Vec<(u32, u64, u64)>,
+    pub(crate) damaged: Vec<DamagedRecord>,
     /// Segments that hold a part of the replayed log.
     pub(crate) visited: BTreeSet<u32>,
+}
+
+/// A record whose header is whole and whose body is damaged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DamagedRecord {
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
 }
 
 /// What comes at a place of the log.
@@ -154,31 +163,14 @@ impl Replay<'_> {
             let Ok(frame) = Frame::parse(&found.bytes[*at..]) else { continue };
             match frame.record() {
                 Ok(Record::Message(message)) if message.relocated => left_out.push(*at),
-                _ => self.damaged.push((segment, offset + *at as u64, frame.total_bytes())),
+                _ => self.damaged.push(DamagedRecord {
+                    segment,
+                    offset: offset + *at as u64,
+                    bytes: frame.total_bytes(),
+                }),
             }
         }
         left_out
-    }
-
-    /// Names the messages that are in a queue and whose bodies are damaged, and takes them out.
-    pub(crate) fn quarantine(&mut self) -> Result<(), StorageError> {
-        for (segment, offset, n_bytes) in std::mem::take(&mut self.damaged) {
-            let mut scan = Scan::new(self.disk, segment, offset + n_bytes, self.salt);
-            let record = scan.bytes(offset);
-            let place = (segment, offset_u32(offset));
-            let Ok(frame) = Frame::parse(record) else { continue };
-            let Ok(Record::Message(message)) = frame.record() else { continue };
-            let live = self.index.live_targets(self.disk, &message, place)?;
-            if live.is_empty() {
-                continue;
-            }
-            let places: Vec<_> = live.iter().map(|target| (target.queue, target.seq)).collect();
-            self.report.damaged.push(damaged::keep(self.disk, record, &places));
-            for (queue, seq) in places {
-                self.index.with(queue, self.disk, |queue, around| queue.remove(seq.0, around))?;
-            }
-        }
-        Ok(())
     }
 
     /// The segment whose first batch says that it comes right behind the position.
@@ -333,6 +325,42 @@ impl Replay<'_> {
     }
 }
 
+/// Names the messages that are in a queue and whose bodies are damaged, keeps their bytes aside,
+/// and takes them out.
+pub(crate) fn quarantine(
+    disk: &dyn Disk,
+    index: &mut Index,
+    salt: u32,
+    damaged: &[DamagedRecord],
+) -> Result<Vec<DamagedMessage>, StorageError> {
+    let mut named = Vec::new();
+    for DamagedRecord { segment, offset, bytes } in damaged {
+        let mut scan = Scan::new(disk, *segment, offset + bytes, salt);
+        let record = scan.bytes(*offset);
+        let places = live_places(disk, index, record, (*segment, offset_u32(*offset)))?;
+        if !places.is_empty() {
+            named.push(damaged::keep(disk, record, &places));
+        }
+        for (queue, seq) in places {
+            index.with(queue, disk, |queue, around| queue.remove(seq.0, around))?;
+        }
+    }
+    Ok(named)
+}
+
+/// The queues, and their numbers, that still need the message at the front of `record`.
+pub(crate) fn live_places(
+    disk: &dyn Disk,
+    index: &mut Index,
+    record: &[u8],
+    place: (u32, u32),
+) -> Result<Vec<(QueueId, Seq)>, StorageError> {
+    let Ok(frame) = Frame::parse(record) else { return Ok(Vec::new()) };
+    let Ok(Record::Message(message)) = frame.record() else { return Ok(Vec::new()) };
+    let live = index.live_targets(disk, &message, place)?;
+    Ok(live.iter().map(|target| (target.queue, target.seq)).collect())
+}
+
 fn any_header(scan: &mut Scan<'_>, mut from: u64, holds: impl Fn(&Header) -> bool) -> bool {
     while let Some((at, header)) = scan.next_header(from) {
         if holds(&header) {
@@ -361,6 +389,6 @@ fn coming(scan: &mut Scan<'_>, position: Position) -> Coming {
     }
 }
 
-fn offset_u32(offset: u64) -> u32 {
+pub(crate) fn offset_u32(offset: u64) -> u32 {
     offset.try_into().expect("segments are shorter than 4 GiB")
 }

@@ -55,7 +55,10 @@ impl<'a> Scan<'a> {
         let n = n.min(usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX));
         let end = self.start + self.window.len() as u64;
         if offset < self.start || offset + n as u64 > end {
-            self.fill(offset, n.max(WINDOW_BYTES));
+            // From the start of a block on, as the disk loses whole blocks.
+            let before = offset % BLOCK;
+            let n_before = usize::try_from(before).expect("below the block size");
+            self.fill(offset - before, (n + n_before).max(WINDOW_BYTES));
         }
         let from = usize::try_from(offset - self.start).expect("inside of the window");
         &self.window[from..from + n]

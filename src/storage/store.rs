@@ -141,6 +141,6 @@ pub(crate) mod checkpoints;
 mod compaction;
 mod open;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod upkeep;
 pub mod view;

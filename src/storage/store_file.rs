@@ -69,6 +69,23 @@ impl StoreFile {
         disk.sync_folder(Folder::Root).map_err(StorageError::at("sync the folder of", file))
     }
 
+    /// As [`read`](StoreFile::read), of a directory that must have one.
+    pub(crate) fn require(disk: &dyn Disk) -> Result<StoreFile, StorageError> {
+        let file = FileName::Store;
+        let what = || "it is missing, or neither of its copies is whole".to_owned();
+        StoreFile::read(disk)?.ok_or_else(|| StorageError::Damaged { file, what: what() })
+    }
+
+    /// First and last byte of the copies that are not whole.
+    pub(crate) fn damaged_copies(disk: &dyn Disk) -> impl Iterator<Item = (u64, u64)> {
+        let is_damaged = |at: &u64| {
+            let mut bytes = [0; BYTES];
+            let n = disk.read_durable(FileName::Store, *at, &mut bytes);
+            !n.is_ok_and(|n| n == BYTES) || StoreFile::decode(&bytes).is_none()
+        };
+        COPIES.into_iter().filter(is_damaged).map(|at| (at, at + BYTES as u64))
+    }
+
     /// The first copy that is whole; `None` when neither is.
     pub(crate) fn read(disk: &dyn Disk) -> Result<Option<StoreFile>, StorageError> {
         for at in COPIES {

@@ -11,6 +11,10 @@ use railpost::storage::error::StorageError;
 use railpost::storage::reader::Stored;
 use railpost::storage::report::Recovery;
 use railpost::storage::store::Store;
+use railpost::storage::verify::Damage;
+use railpost::storage::verify::DamageKind;
+use railpost::storage::verify::Verification;
+use railpost::storage::verify::verify;
 
 use crate::campaign;
 use crate::disk::Fault;
@@ -48,6 +52,32 @@ enum Outcome {
 }
 
 fn bring_up(disk: &Arc<SimulatedDisk>, config: &Config, model: &Model) -> Outcome {
+    let verified = verify(&**disk, config);
+    let outcome = start(disk, config, model);
+    check_verified(verified, &outcome);
+    outcome
+}
+
+/// What was said of the store before is what happened.
+fn check_verified(verified: Result<Verification, StorageError>, outcome: &Outcome) {
+    let Ok(verified) = verified else {
+        assert_eq!(*outcome, Outcome::Refused, "UNUSABLE, but it was used");
+        return;
+    };
+    let of_kind = |kind| verified.damage.iter().filter(move |damage| damage.kind == kind);
+    let messages = of_kind(DamageKind::Messages).flat_map(|damage| &damage.messages);
+    let named: BTreeSet<_> = messages.collect();
+    match outcome {
+        Outcome::Whole => assert!(verified.is_whole(), "FALSE alarm: {verified:?}"),
+        Outcome::Named(n) => assert_eq!(named.len(), *n, "OTHER messages: {verified:?}"),
+        Outcome::Refused => {
+            let is_log = |damage: &Damage| matches!(damage.kind, DamageKind::Log { .. });
+            assert!(verified.damage.iter().any(is_log), "UNSEEN damage: {verified:?}");
+        }
+    }
+}
+
+fn start(disk: &Arc<SimulatedDisk>, config: &Config, model: &Model) -> Outcome {
     match Store::open(disk.clone(), config.clone()) {
         Ok((mut store, report)) => {
             assert!(report.losses.is_empty());

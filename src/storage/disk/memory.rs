@@ -26,6 +26,10 @@ impl MemoryDisk {
         self.files.lock()[&file].clone()
     }
 
+    pub(crate) fn everything(&self) -> BTreeMap<FileName, Vec<u8>> {
+        self.files.lock().clone()
+    }
+
     fn with<T>(&self, file: FileName, then: impl FnOnce(&mut Vec<u8>) -> T) -> io::Result<T> {
         match self.files.lock().get_mut(&file) {
             Some(bytes) => Ok(then(bytes)),

@@ -13,11 +13,11 @@ use crate::storage::message::Target;
 use crate::storage::reader::Stored;
 use crate::storage::report::Recovery;
 
-pub(super) const ALL: Wanted =
+pub(crate) const ALL: Wanted =
     Wanted { from: Seq(0), end: Seq(u64::MAX), count: usize::MAX, bytes: u64::MAX, priority: None };
 
 /// Small sizes, so that a few messages are enough for everything to happen.
-pub(super) fn tiny() -> Config {
+pub(crate) fn tiny() -> Config {
     Config {
         segment_bytes: 64 << 10,
         chunk_entries: 16,
@@ -27,11 +27,11 @@ pub(super) fn tiny() -> Config {
     }
 }
 
-pub(super) fn open(disk: &Arc<MemoryDisk>) -> (Store<MemoryDisk>, Recovery) {
+pub(crate) fn open(disk: &Arc<MemoryDisk>) -> (Store<MemoryDisk>, Recovery) {
     Store::open(disk.clone(), tiny()).unwrap()
 }
 
-pub(super) fn publish(batch: &mut Batch, targets: &[(u32, u64)], body: &[u8]) {
+pub(crate) fn publish(batch: &mut Batch, targets: &[(u32, u64)], body: &[u8]) {
     let target = |(queue, seq): &(u32, u64)| Target {
         queue: QueueId(*queue),
         seq: Seq(*seq),
@@ -49,7 +49,7 @@ pub(super) fn publish(batch: &mut Batch, targets: &[(u32, u64)], body: &[u8]) {
 }
 
 /// Everything a queue has, read back.
-pub(super) fn bodies(store: &mut Store<MemoryDisk>, queue: u32) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn bodies(store: &mut Store<MemoryDisk>, queue: u32) -> Vec<(u64, Vec<u8>)> {
     let locations = store.locate(QueueId(queue), ALL).unwrap();
     let stored = store.reader().read(&locations).unwrap();
     let body = |stored: Stored| match stored {
