@@ -27,6 +27,8 @@ pub(in crate::cli) enum Command {
     Test(TestArgs),
     /// Explain a rule or code that `check` names; without a name, list all.
     Explain(ExplainArgs),
+    /// Look at a data directory that no broker uses.
+    Store(StoreArgs),
     /// Measure a broker.
     Bench(Box<BenchArgs>),
 }
@@ -134,4 +136,23 @@ pub(in crate::cli) struct ExplainArgs {
     /// An id or a name.
     #[arg(value_name = "RULE")]
     pub(in crate::cli) rule: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct StoreArgs {
+    #[command(subcommand)]
+    pub(in crate::cli) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum StoreCommand {
+    /// Read every byte, and say what is damaged: exit 0 nothing that matters, 1 something does.
+    Verify(DataArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct DataArgs {
+    /// The data directory.
+    #[arg(value_name = "DIR", default_value = "./railpost-data", env = "RAILPOST_DATA")]
+    pub(in crate::cli) data: PathBuf,
 }

@@ -13,6 +13,7 @@ mod exit;
 mod explain;
 mod files;
 mod serve;
+mod store;
 mod test;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Store(args) => store::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     exit.into()
