@@ -88,7 +88,7 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// The users who can log in: those configured, else `guest` from this machine.
+    /// The users who can log in: those configured, and `guest` from this machine.
     ///
     /// `guest` is there beside configured users unless one of them has that name; it never logs in
     /// from another machine.

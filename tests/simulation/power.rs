@@ -55,9 +55,10 @@ pub(crate) fn live(seed: u64, fault: Fault, config: Config) -> World {
     world
 }
 
+/// Each seed crashes six times: more than ten thousand power losses.
 #[test]
 fn power_losses_lose_nothing_that_was_confirmed() {
-    campaign(300, |seed| {
+    campaign(1700, |seed| {
         live(seed, Fault::PowerLoss, config());
     });
 }

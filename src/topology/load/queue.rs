@@ -91,27 +91,8 @@ pub(in crate::topology) const QUEUE: Shape = Shape {
     ],
 };
 
-/// The keys that mean something for queues which instances make for themselves.
-const NOT_PER_INSTANCE: [&str; 18] = [
-    "key",
-    "on_failure",
-    "retry",
-    "parking",
-    "dead_letter",
-    "limits",
-    "ttl",
-    "expires",
-    "ack_timeout",
-    "max_priority",
-    "fail_fast",
-    "requeue",
-    "messages",
-    "durable",
-    "durability",
-    "auto_delete",
-    "redeclare",
-    "arguments",
-];
+/// The keys that also mean something for queues which instances make for themselves.
+const PER_INSTANCE: [&str; 5] = ["service", "bindings", "consumers", "description", "allow"];
 
 /// What a `[queues.NAME]` table turns out to be.
 #[derive(Debug)]
@@ -157,7 +138,9 @@ pub(in crate::topology) fn load(
     if word.is_some_and(|it| matches!(it.value, Word::PerInstance)) {
         let because = "each instance declares its own queue";
         let help = "delete it, or write `consumers = \"compete\"` for one queue of this name";
-        name::refuse(fields, &NOT_PER_INSTANCE, because, help, report);
+        let others: Vec<&str> =
+            QUEUE.keys.iter().copied().filter(|it| !PER_INSTANCE.contains(it)).collect();
+        name::refuse(fields, &others, because, help, report);
         let origin = fields.origin;
         return Loaded::PerInstance(PerInstance { name, origin, description, services, bindings });
     }
