@@ -104,9 +104,12 @@ impl OpenFiles {
 
 impl Disk for DataFolder {
     fn lock(&self) -> io::Result<()> {
-        let folder = File::open(&self.path)?;
-        rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
-        *self.lock.lock() = Some(folder);
+        let mut lock = self.lock.lock();
+        if lock.is_none() {
+            let folder = File::open(&self.path)?;
+            rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+            *lock = Some(folder);
+        }
         Ok(())
     }
 

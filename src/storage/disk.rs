@@ -44,7 +44,7 @@ pub struct Found {
 /// [`create`](Disk::create), [`rename`](Disk::rename) or [`remove`](Disk::remove) is durable after
 /// [`sync_folder`](Disk::sync_folder) only.
 pub trait Disk {
-    /// Takes the directory for this process until the disk is dropped.
+    /// Takes the directory for this process until the disk is dropped; again does no harm.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when another process has it.

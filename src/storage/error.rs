@@ -25,6 +25,8 @@ pub enum StorageError {
     /// Something that was confirmed cannot be read: a person decides whether to go on without.
     #[error("{} {}", losses.len(), if losses.len() == 1 { "damaged range" } else { "damaged ranges" })]
     Losses { losses: Vec<Loss> },
+    #[error("there are files of a store in the directory already")]
+    NotEmpty,
     #[error("the data directory has format {major}, this version reads {ours}")]
     Format { major: u16, ours: u16 },
 }

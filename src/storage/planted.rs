@@ -30,10 +30,12 @@ pub enum PlantedBug {
     ChunksRemovedTooEarly,
     /// Takes a torn end for damage.
     TornEndRefused,
+    /// Uses files again that a backup is still to copy.
+    BackupNotHeld,
 }
 
 impl PlantedBug {
-    pub const ALL: [PlantedBug; 13] = [
+    pub const ALL: [PlantedBug; 14] = [
         PlantedBug::SwitchWithoutSync,
         PlantedBug::NumbersReused,
         PlantedBug::SealMissing,
@@ -47,6 +49,7 @@ impl PlantedBug {
         PlantedBug::SyncRetried,
         PlantedBug::ChunksRemovedTooEarly,
         PlantedBug::TornEndRefused,
+        PlantedBug::BackupNotHeld,
     ];
 }
 

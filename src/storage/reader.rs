@@ -100,6 +100,11 @@ impl Location {
         Ok(read(disk, self.file(), self.start(), n_bytes)?.unwrap_or_default())
     }
 
+    /// The segment, and first byte and end of the record in it.
+    pub(crate) fn range(&self) -> (u32, u64, u64) {
+        (self.entry.segment, self.start(), self.end())
+    }
+
     /// Whether a reader would return the message.
     pub(crate) fn is_readable(&self, disk: &dyn Disk) -> Result<bool, StorageError> {
         Ok(message(&self.record(disk)?, self, Bugs::default()).is_some())

@@ -38,7 +38,7 @@ pub(crate) mod kind {
 
 /// A record read back, borrowing the bytes of the log.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Record<'a> {
+pub enum Record<'a> {
     Message(Message<'a>),
     Ack {
         queue: QueueId,
@@ -88,13 +88,13 @@ pub(crate) enum Record<'a> {
 
 /// A message in the queues of `targets`.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Message<'a> {
-    pub(crate) relocated: bool,
+pub struct Message<'a> {
+    pub relocated: bool,
     /// The message it replaces, and why that one goes.
-    pub(crate) from: Option<(QueueId, Seq, Cause)>,
-    pub(crate) flags: u8,
-    pub(crate) targets: Targets<'a>,
-    pub(crate) head: &'a [u8],
+    pub from: Option<(QueueId, Seq, Cause)>,
+    pub flags: u8,
+    pub targets: Targets<'a>,
+    pub head: &'a [u8],
 }
 
 /// A record cut from a batch: its header has the right checksum, its body was not looked at.
@@ -219,7 +219,7 @@ fn queue_id(input: &mut Input<'_>) -> Option<QueueId> {
 
 /// The targets of a message, decoded as they are asked for.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Targets<'a> {
+pub struct Targets<'a> {
     n_left: u64,
     input: Input<'a>,
 }
@@ -261,7 +261,7 @@ fn target(input: &mut Input<'_>) -> Option<Target> {
 
 /// Rising ranges of sequence numbers, decoded as they are asked for.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct SeqRanges<'a> {
+pub struct SeqRanges<'a> {
     n_left: u64,
     /// One behind the last range given out.
     end: u64,

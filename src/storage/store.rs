@@ -137,6 +137,7 @@ impl<D: Disk> Store<D> {
     }
 }
 
+pub(crate) mod backup;
 pub(crate) mod checkpoints;
 mod compaction;
 mod open;

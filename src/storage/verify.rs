@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::btree_map::Entry;
 
 use crate::amqp::id::BatchId;
 use crate::amqp::id::QueueId;
@@ -103,17 +102,16 @@ pub fn verify(disk: &dyn Disk, config: &Config) -> Result<Verification, StorageE
     };
     replayed(disk, &mut examined, salt, &mut found)?;
     let mut log =
-        Log { disk, salt, found: &mut found, broken: BTreeMap::new(), suspect: BTreeSet::new() };
-    let segments: Vec<(u32, u64)> =
-        examined.index.segments.iter().map(|(number, segment)| (number, segment.used)).collect();
-    for (number, used) in segments {
-        let end = match examined.visited.contains(&number) {
-            false => used,
-            true if number == examined.start.segment => examined.start.offset,
-            // Replay has read it.
-            true => 0,
-        };
-        log.segment(&mut examined.index, number, end)?;
+        Log { disk, salt, found: &mut found, broken: BTreeMap::new(), incomplete: BTreeSet::new() };
+    // What a purge left counts as live until it is collected.
+    examined.index.collect(disk, usize::MAX)?;
+    let numbers: Vec<u32> = examined.index.segments.iter().map(|(number, _)| number).collect();
+    for number in numbers {
+        if number == examined.start.segment {
+            log.segment(&mut examined.index, number, examined.start.offset)?;
+        } else if !examined.visited.contains(&number) {
+            log.segment(&mut examined.index, number, u64::MAX)?;
+        }
     }
     log.name_broken(&mut examined.index)?;
     found.damage.sort_unstable();
@@ -184,68 +182,64 @@ struct Log<'a> {
     found: &'a mut Verification,
     /// Ranges whose records cannot be told apart, by segment and start.
     broken: BTreeMap<(u32, u64), Damage>,
-    /// Those of them whose batches are whole, but perhaps not those that were written there.
-    suspect: BTreeSet<(u32, u64)>,
+    /// Segments in which fewer messages were found than queues have there.
+    incomplete: BTreeSet<u32>,
 }
 
 impl Log<'_> {
+    /// Reports damage before `end`; what comes behind is replay's.
     fn segment(&mut self, index: &mut Index, number: u32, end: u64) -> Result<(), StorageError> {
-        let Some(bytes) = index.segments.get(number).map(|segment| segment.bytes) else {
-            return Ok(());
-        };
-        let mut scan = Scan::new(self.disk, number, bytes, self.salt);
-        let (mut at, mut before) = (0, None);
-        while at < end {
+        let Some(segment) = index.segments.get(number).copied() else { return Ok(()) };
+        let mut scan = Scan::new(self.disk, number, segment.bytes, self.salt);
+        let (mut at, mut n_live) = (0, 0);
+        while at < segment.used {
             let next = match scan.batch(at) {
                 Some(batch) => {
-                    self.batch(index, number, at, &batch)?;
-                    let next = at + batch.header.padded_bytes();
-                    let place = batch.header.place;
-                    // A write that went astray leaves a whole batch at the place of another one.
-                    if let Some((start, last)) = before.replace((at, place.id))
-                        && last != place.previous
-                        && self.note_broken(number, (start, next))
-                    {
-                        self.suspect.insert((number, start));
+                    n_live += self.batch(index, (number, at), at < end, &batch)?;
+                    at + batch.header.padded_bytes()
+                }
+                None => {
+                    let next = scan.next_header(at + 1).map_or(segment.used, |(next, _)| next);
+                    if at < end {
+                        self.note_broken(number, (at, next.min(end)));
                     }
                     next
                 }
-                None => {
-                    let next = scan.next_header(at + 1).map_or(end, |(next, _)| next.min(end));
-                    self.note_broken(number, (at, next));
-                    next
-                }
             };
-            self.found.n_bytes += next - at;
+            if at < end {
+                self.found.n_bytes += next - at;
+            }
             at = next;
+        }
+        // A write that went astray leaves a whole batch in the place of another one.
+        if n_live != segment.n_live {
+            self.incomplete.insert(number);
         }
         Ok(())
     }
 
+    /// How many places in queues have their messages in the batch.
     fn batch(
         &mut self,
         index: &mut Index,
-        number: u32,
-        at: u64,
+        (number, at): (u32, u64),
+        reports: bool,
         batch: &Found<'_>,
-    ) -> Result<(), StorageError> {
-        self.found.n_batches += 1;
-        if batch.verdict == Verdict::Whole {
-            return Ok(());
-        }
+    ) -> Result<u64, StorageError> {
+        self.found.n_batches += u64::from(reports);
+        let mut n_live = 0;
         let mut records = Records::new(batch.bytes);
         for (offset, frame) in &mut records {
             let record = &batch.bytes[offset..];
-            if parse::body_is_whole(&frame, record) {
-                continue;
-            }
             let start = at + offset as u64;
-            let place = (number, offset_u32(start));
-            let messages = live_places(self.disk, index, record, place)?;
-            let bytes = (start, start + frame.total_bytes());
-            self.found.damage.push(of_messages(FileName::Segment(number), bytes, messages));
+            let messages = live_places(self.disk, index, record, (number, offset_u32(start)))?;
+            n_live += messages.len() as u64;
+            if reports && !parse::body_is_whole(&frame, record) {
+                let bytes = (start, start + frame.total_bytes());
+                self.found.damage.push(of_messages(FileName::Segment(number), bytes, messages));
+            }
         }
-        if batch.verdict == Verdict::Broken {
+        if reports && batch.verdict == Verdict::Broken {
             let end = at + batch.header.bytes;
             let start = match records.rest_bytes() {
                 // All records are whole, but not those that were written.
@@ -254,41 +248,31 @@ impl Log<'_> {
             };
             self.note_broken(number, (start, end));
         }
-        Ok(())
+        Ok(n_live)
     }
 
-    /// False when a range that starts there is known already.
-    fn note_broken(&mut self, number: u32, bytes: (u64, u64)) -> bool {
+    fn note_broken(&mut self, number: u32, bytes: (u64, u64)) {
         let broken = of_messages(FileName::Segment(number), bytes, Vec::new());
-        match self.broken.entry((number, bytes.0)) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(place) => {
-                place.insert(broken);
-                true
-            }
-        }
+        self.broken.insert((number, bytes.0), broken);
     }
 
-    /// Asks the index which messages lie where no record can be read.
+    /// Asks the index which messages should be where none was found, and reads them.
     fn name_broken(mut self, index: &mut Index) -> Result<(), StorageError> {
-        if self.broken.is_empty() {
-            return Ok(());
-        }
-        for id in index.queue_ids() {
+        let known = self.found.damage.iter().flat_map(|damage| damage.messages.clone());
+        let known: BTreeSet<(QueueId, Seq)> = known.collect();
+        let ids = if self.incomplete.is_empty() { Vec::new() } else { index.queue_ids() };
+        for id in ids {
             let mut from = Some(0);
             while let Some(seq) = from {
                 let step = index.with(id, self.disk, |queue, around| {
                     let (run, next) = queue.live_run(seq, around)?;
                     for (seq, (entry, expires_at)) in run {
-                        let offset = u64::from(entry.offset);
                         let location = Location::new((id, Seq(seq)), entry, expires_at);
-                        let before = self.broken.range_mut(..=(entry.segment, offset)).next_back();
-                        if let Some(((segment, _), broken)) = before
-                            && *segment == entry.segment
-                            && offset < broken.bytes.1
+                        if self.incomplete.contains(&entry.segment)
+                            && !known.contains(&(id, Seq(seq)))
                             && !location.is_readable(self.disk)?
                         {
-                            broken.messages.push((id, Seq(seq)));
+                            self.unreadable(&location);
                         }
                     }
                     Ok(next)
@@ -296,13 +280,25 @@ impl Log<'_> {
                 from = step.flatten();
             }
         }
-        for (place, Damage { file, bytes, messages, .. }) in self.broken {
-            if messages.is_empty() && self.suspect.contains(&place) {
-                continue;
-            }
+        for Damage { file, bytes, messages, .. } in self.broken.into_values() {
             self.found.damage.push(of_messages(file, bytes, messages));
         }
         Ok(())
+    }
+
+    fn unreadable(&mut self, location: &Location) {
+        let (number, start, end) = location.range();
+        let before = self.broken.range_mut(..=(number, start)).next_back();
+        let of_range = before.filter(|(place, it)| place.0 == number && start < it.bytes.1);
+        let damage = match of_range {
+            Some((_, damage)) => damage,
+            None => {
+                let file = FileName::Segment(number);
+                let alone = of_messages(file, (start, end), Vec::new());
+                self.broken.entry((number, start)).or_insert(alone)
+            }
+        };
+        damage.messages.push((location.queue, location.seq));
     }
 }
 

@@ -177,6 +177,7 @@ impl SimulatedDisk {
             to.durable = state.durable.clone();
             to.changes = state.changes.clone();
             to.capacity = state.capacity;
+            to.unreadable = state.unreadable;
         }
         copy
     }

@@ -8,7 +8,9 @@ use railpost::storage::config::Config;
 use railpost::storage::disk::Disk;
 use railpost::storage::disk::FileName;
 use railpost::storage::error::StorageError;
+use railpost::storage::message::Cause;
 use railpost::storage::reader::Stored;
+use railpost::storage::repair::repair;
 use railpost::storage::report::Recovery;
 use railpost::storage::store::Store;
 use railpost::storage::verify::Damage;
@@ -19,6 +21,7 @@ use railpost::storage::verify::verify;
 use crate::campaign;
 use crate::disk::Fault;
 use crate::disk::SimulatedDisk;
+use crate::model::Content;
 use crate::model::Model;
 use crate::model::Queue;
 use crate::world::ALL;
@@ -87,7 +90,7 @@ fn start(disk: &Arc<SimulatedDisk>, config: &Config, model: &Model) -> Outcome {
             }
         }
         Err(StorageError::Losses { .. } | StorageError::Damaged { .. }) => {
-            bring_up_with_loss(disk, config);
+            bring_up_repaired(disk, config);
             Outcome::Refused
         }
         Err(error) => panic!("cannot open: {error}"),
@@ -133,21 +136,23 @@ fn check(store: &mut Store<SimulatedDisk>, report: &Recovery, model: &Model) -> 
     named.len()
 }
 
-/// What can be read is served, and nothing that cannot.
-fn bring_up_with_loss(disk: &Arc<SimulatedDisk>, config: &Config) {
-    // The file that says whose directory this is cannot be made up.
-    let files = disk.list().expect("the disk works");
-    if !files.iter().any(|found| found.file == FileName::Store && found.bytes > 0) {
-        return;
+/// After a repair the store starts, and serves what can be read and nothing that cannot.
+fn bring_up_repaired(disk: &Arc<SimulatedDisk>, config: &Config) {
+    let disk = Arc::new(disk.copy());
+    match repair(&disk, config, Cause(8)) {
+        Ok(repaired) => assert!(repaired.recovery.is_some(), "REFUSED, but nothing to repair"),
+        // The file that says whose directory this is cannot be made up.
+        Err(StorageError::Damaged { file: FileName::Store, .. }) => return,
+        Err(error) => panic!("cannot repair: {error}"),
     }
-    let config = Config { accept_loss: true, ..config.clone() };
-    let (mut store, _) = Store::open(disk.clone(), config).expect("loss is accepted");
+    assert!(verify(&*disk, config).expect("it was repaired").is_whole());
+    let (mut store, _) = Store::open(disk, config.clone()).expect("it was repaired");
     for view in store.queues() {
         let locations = store.locate(view.id, ALL).expect("the index can be read");
         for stored in store.reader().read(&locations).expect("the disk can be read") {
-            let Stored::Message { head, body, .. } = stored else { continue };
+            let Stored::Message { head, body, .. } = stored else { panic!("UNREADABLE message") };
             let id = u64::from_le_bytes(*head.first_chunk().expect("heads are longer"));
-            let content = crate::model::Content { id, body_bytes: body.len() };
+            let content = Content { id, body_bytes: body.len() };
             assert!(content.body() == body[..], "CORRUPT message served");
         }
     }

@@ -7,6 +7,7 @@ use railpost::amqp::id::QueueId;
 use railpost::amqp::id::Seq;
 use railpost::amqp::time::Millis;
 use railpost::amqp::time::Timestamp;
+use railpost::storage::backup::Backup;
 use railpost::storage::batch::Batch;
 use railpost::storage::checkpoint::CheckpointWork;
 use railpost::storage::config::Config;
@@ -62,7 +63,11 @@ pub(crate) struct World {
     next_queue: u32,
     next_id: u64,
     work: Option<CheckpointWork>,
+    /// A backup being made, and what it must hold.
+    backup: Option<(Backup, Model)>,
     clock: u64,
+    /// Most of its messages may ride along with later syncs.
+    is_lazy: bool,
     pub(crate) n_confirmed: u64,
 }
 
@@ -82,13 +87,16 @@ impl World {
             next_queue: QUEUES as u32 + 1,
             next_id: seed << 20,
             work: None,
+            backup: None,
             clock: 0,
+            is_lazy: seed % 3 == 1,
             n_confirmed: 0,
         }
     }
 
     pub(crate) fn open(&mut self) -> Result<(Store<SimulatedDisk>, Recovery), StorageError> {
         self.work = None;
+        self.backup = None;
         Store::open(self.disk.clone(), self.config.clone())
     }
 
@@ -104,6 +112,7 @@ impl World {
             }
             3 => self.checkpoint(store)?,
             4 => self.read_some(store)?,
+            5 => self.back_up(store)?,
             _ => self.commit(store)?,
         }
         Ok(())
@@ -116,6 +125,29 @@ impl World {
         }
         if store.wants_checkpoint(Timestamp(self.clock)) || self.random.once_in(4) {
             self.work = store.begin_checkpoint(Timestamp(self.clock))?;
+        }
+        Ok(())
+    }
+
+    /// Begins a backup, or ends it: the copy must be the store as it was at the beginning.
+    fn back_up(&mut self, store: &mut Store<SimulatedDisk>) -> Result<(), StorageError> {
+        // It takes long enough for segments to be used again meanwhile.
+        let Some((backup, model)) = self.backup.take_if(|_| self.random.once_in(6)) else {
+            if let Some(backup) = store.begin_backup()? {
+                self.backup = Some((backup, self.now.clone()));
+            }
+            return Ok(());
+        };
+        let copy = Arc::new(SimulatedDisk::new(self.random.next()));
+        let copied = backup.run(&*self.disk, &*copy);
+        store.end_backup();
+        if !self.disk.is_off() && self.disk.n_faults() == 0 {
+            copied.expect("nothing was used again before the backup had it");
+            copy.power_loss();
+            let (mut store, report) =
+                Store::open(copy, self.config.clone()).expect("the copy is whole");
+            assert!(report.damaged.is_empty() && report.torn.is_none(), "{report:?}");
+            assert!(observe(&mut store) == model.without_empty(), "OTHER store in the backup");
         }
         Ok(())
     }
@@ -142,7 +174,8 @@ impl World {
     pub(crate) fn commit(&mut self, store: &mut Store<SimulatedDisk>) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         let mut operations = Vec::new();
-        let durability = if self.random.once_in(6) { Durability::Write } else { Durability::Sync };
+        let rides_along = self.random.below(6) < if self.is_lazy { 5 } else { 1 };
+        let durability = if rides_along { Durability::Write } else { Durability::Sync };
         for _ in 0..1 + self.random.below(6) {
             let operation = self.operation(durability);
             operation.push(&mut batch);

@@ -17,6 +17,7 @@ use crate::storage::index::Index;
 use crate::storage::journal::Spare;
 use crate::storage::planted::PlantedBug;
 use crate::storage::store::Store;
+use crate::storage::store::backup::Pinned;
 
 /// The checkpoints of a store that is open.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Checkpoints {
     whole_slots: BTreeSet<u8>,
     /// The last one found no room, and some was made for it since.
     is_urgent: bool,
+    /// What must stay as it is, as it is being copied.
+    pub(super) pinned: Option<Pinned>,
 }
 
 /// A checkpoint on the disk, and what it has to do with other files.
@@ -62,9 +65,14 @@ impl Kept {
 }
 
 impl<D: Disk> Store<D> {
+    /// Bytes of log written since the last checkpoint was begun.
+    pub(super) fn new_bytes(&self) -> u64 {
+        self.journal.written - self.checkpoints.written_before
+    }
+
     /// Whether enough was written, or enough time went by, for a checkpoint.
     pub fn wants_checkpoint(&self, now: Timestamp) -> bool {
-        let new_bytes = self.journal.written - self.checkpoints.written_before;
+        let new_bytes = self.new_bytes();
         let is_late = now >= self.checkpoints.taken_at + self.config.checkpoint_every;
         // What is useless to the newest checkpoint becomes free by the next one only.
         let frees = || {
@@ -101,10 +109,9 @@ impl<D: Disk> Store<D> {
             store.index.collect_unplaced();
             Ok(())
         })?;
-        let number = self.checkpoints.next_number;
+        let stamp = self.stamp();
+        let number = stamp.number;
         self.checkpoints.next_number += 1;
-        let position = self.journal.position();
-        let stamp = Stamp { number, position, next_number: self.journal.next_number() };
         let mut slot = self.checkpoints.free_slot();
         if self.config.bugs.has(PlantedBug::CheckpointOverwritten) {
             slot = self.checkpoints.newest.as_ref().map_or(slot, |newest| newest.slot);
@@ -120,6 +127,12 @@ impl<D: Disk> Store<D> {
         self.checkpoints.taken_at = now;
         self.checkpoints.is_urgent = false;
         Ok(Some(work))
+    }
+
+    /// What a checkpoint of now says of itself.
+    pub(super) fn stamp(&self) -> Stamp {
+        let (number, position) = (self.checkpoints.next_number, self.journal.position());
+        Stamp { number, position, next_number: self.journal.next_number() }
     }
 
     /// Takes note that the work of [`begin_checkpoint`](Store::begin_checkpoint) was run.
@@ -172,7 +185,7 @@ impl<D: Disk> Store<D> {
             let empty = self.index.segments.iter().filter(|(n, it)| it.n_live == 0 && *n != open);
             self.checkpoints.free = empty.map(|(number, _)| number).collect();
         }
-        if let Some(number) = self.checkpoints.free.pop_front() {
+        if let Some(number) = self.checkpoints.take_free() {
             return self.guarded(|store| {
                 if let Some(segment) = store.index.segments.remove(number) {
                     let old = Spare { number, bytes: segment.bytes };
@@ -212,6 +225,7 @@ impl Checkpoints {
             index_files,
             whole_slots,
             is_urgent: false,
+            pinned: None,
         }
     }
 
@@ -236,15 +250,25 @@ impl Checkpoints {
         }
     }
 
+    /// A segment that neither a checkpoint nor a backup needs.
+    fn take_free(&mut self) -> Option<u32> {
+        let pinned = self.pinned.as_ref();
+        let is_free = |number: &u32| pinned.is_none_or(|it| !it.segments.contains(number));
+        let at = self.free.iter().position(is_free)?;
+        self.free.remove(at)
+    }
+
     fn unneeded_index_file(&self) -> Option<u32> {
         let (newest, previous) = (self.newest.as_ref()?, self.previous.as_ref()?);
         let pending = self.pending.as_ref().map(|(kept, _)| kept);
+        let pinned = self.pinned.as_ref();
         let needs = |kept: &Kept, number| kept.index_files.contains(number);
         self.index_files
             .iter()
             .find(|number| {
                 let by_pending = pending.is_some_and(|kept| needs(kept, number));
-                !needs(newest, number) && !needs(previous, number) && !by_pending
+                let by_backup = pinned.is_some_and(|it| it.index_files.contains(number));
+                !needs(newest, number) && !needs(previous, number) && !by_pending && !by_backup
             })
             .copied()
     }

@@ -38,13 +38,7 @@ impl<D: Disk> Store<D> {
     /// [`StorageError::Locked`] when another process has it; [`StorageError::Losses`] when
     /// something that was confirmed cannot be read and the configuration does not accept that.
     pub fn open(disk: Arc<D>, config: Config) -> Result<(Store<D>, Recovery), StorageError> {
-        disk.lock().map_err(|source| {
-            if source.kind() == io::ErrorKind::WouldBlock {
-                StorageError::Locked
-            } else {
-                StorageError::Disk { op: "lock", file: FileName::Store, source }
-            }
-        })?;
+        Store::lock(&*disk)?;
         let files = Files::list(&*disk)?;
         let store_file = store_file(&*disk, &files, &config)?;
         let salt = store_file.salt();
@@ -88,6 +82,19 @@ impl<D: Disk> Store<D> {
             store.finish_checkpoint(Ok(()))?;
         }
         Ok((store, report))
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// Takes the directory for this process.
+    pub(crate) fn lock(disk: &D) -> Result<(), StorageError> {
+        disk.lock().map_err(|source| {
+            if source.kind() == io::ErrorKind::WouldBlock {
+                StorageError::Locked
+            } else {
+                StorageError::Disk { op: "lock", file: FileName::Store, source }
+            }
+        })
     }
 }
 

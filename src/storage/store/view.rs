@@ -7,7 +7,9 @@ use crate::storage::chunk::Timed;
 use crate::storage::disk::Disk;
 use crate::storage::error::StorageError;
 use crate::storage::index::levels::Level;
+use crate::storage::index::queue::QueueIndex;
 use crate::storage::reader::Location;
+use crate::storage::statistics::Statistics;
 use crate::storage::store::Store;
 
 /// Which messages of a queue are asked for: see [`Store::locate`].
@@ -62,6 +64,19 @@ pub struct LiveMessage {
     pub priority: u8,
     pub expires_at: Option<Timestamp>,
     pub body_bytes: u32,
+}
+
+impl QueueView {
+    pub(crate) fn new(id: QueueId, queue: &QueueIndex) -> QueueView {
+        QueueView {
+            id,
+            next_seq: Seq(queue.next_seq),
+            n_messages: queue.n_live,
+            body_bytes: queue.live_bytes,
+            watermark: queue.watermark,
+            n_marks: queue.marks.len(),
+        }
+    }
 }
 
 impl LiveMessage {
@@ -206,14 +221,18 @@ impl<D: Disk> Store<D> {
     }
 
     pub fn queue(&self, id: QueueId) -> Option<QueueView> {
-        self.index.queue(id).map(|queue| QueueView {
-            id,
-            next_seq: Seq(queue.next_seq),
-            n_messages: queue.n_live,
-            body_bytes: queue.live_bytes,
-            watermark: queue.watermark,
-            n_marks: queue.marks.len(),
-        })
+        self.index.queue(id).map(|queue| QueueView::new(id, queue))
+    }
+
+    /// What the store holds, in numbers.
+    pub fn statistics(&self) -> Statistics {
+        let spares = self.journal.spares();
+        Statistics {
+            n_spares: spares.len() as u64,
+            spare_bytes: spares.iter().map(|spare| spare.bytes).sum(),
+            replay_bytes: self.new_bytes(),
+            ..Statistics::new(&self.index)
+        }
     }
 
     /// The latest mark of a message.
