@@ -29,6 +29,10 @@ pub(in crate::cli) enum Command {
     Explain(ExplainArgs),
     /// Look at a data directory that no broker uses.
     Store(StoreArgs),
+    /// Copy the data directory, consistently, while the broker goes on or when none runs.
+    Backup(BackupArgs),
+    /// Make a data directory of a backup.
+    Restore(RestoreArgs),
     /// Measure a broker.
     Bench(Box<BenchArgs>),
 }
@@ -148,6 +152,54 @@ pub(in crate::cli) struct StoreArgs {
 pub(in crate::cli) enum StoreCommand {
     /// Read every byte, and say what is damaged: exit 0 nothing that matters, 1 something does.
     Verify(DataArgs),
+    /// Count queues, segments, bytes.
+    Stats(DataArgs),
+    /// Print the log, record by record, as JSON lines. Bodies are not shown.
+    Dump(DumpArgs),
+    /// Make a damaged directory start again, without what cannot be read; damaged files are kept
+    /// beside it.
+    Repair(RepairArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct DumpArgs {
+    #[command(flatten)]
+    pub(in crate::cli) data: DataArgs,
+    /// Only this segment.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) segment: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct RepairArgs {
+    #[command(flatten)]
+    pub(in crate::cli) data: DataArgs,
+    /// Do it: without this only what would be given up is printed.
+    #[arg(long)]
+    pub(in crate::cli) yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  railpost backup /backups/monday
+  railpost backup /backups/monday --data /var/lib/railpost")]
+pub(in crate::cli) struct BackupArgs {
+    /// An empty or missing folder.
+    #[arg(value_name = "TO")]
+    pub(in crate::cli) to: PathBuf,
+    /// The data directory.
+    #[arg(long, value_name = "DIR", default_value = "./railpost-data", env = "RAILPOST_DATA")]
+    pub(in crate::cli) data: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct RestoreArgs {
+    /// A backup.
+    #[arg(value_name = "FROM")]
+    pub(in crate::cli) from: PathBuf,
+    /// The data directory, empty or missing.
+    #[arg(long, value_name = "DIR", default_value = "./railpost-data", env = "RAILPOST_DATA")]
+    pub(in crate::cli) data: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,7 @@
 )]
 
 mod args;
+mod backup;
 mod bench;
 mod check;
 mod exit;
@@ -32,6 +33,8 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Store(args) => store::run(&args),
+        Command::Backup(args) => backup::back_up(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),
     };
     exit.into()

@@ -30,6 +30,7 @@ use crate::queue::effect::Fetch;
 use crate::queue::effect::Reason;
 use crate::queue::entry::Mark;
 use crate::queue::settings;
+use crate::server::control::BackupRequest;
 use crate::server::link::Link;
 use crate::server::vhosts::LiveVhost;
 use crate::storage::batch::Batch;
@@ -63,6 +64,7 @@ struct Open {
     /// Something in it is waited for; mere acks can ride along with the next thing that is.
     urgent: bool,
     fetches: Vec<FetchRequest>,
+    backups: Vec<BackupRequest>,
     next_seq: HashMap<QueueId, Seq, RandomState>,
     targets: Vec<Target>,
     parked: bool,
@@ -83,6 +85,7 @@ pub(in crate::server) struct Work {
     pub(in crate::server) batch: BatchId,
     pub(in crate::server) since: Option<Instant>,
     pub(in crate::server) fetches: Vec<FetchRequest>,
+    pub(in crate::server) backups: Vec<BackupRequest>,
     pub(in crate::server) stop: bool,
 }
 
@@ -233,6 +236,15 @@ impl Log {
         self.with(true, |open| open.fetches.push(request));
     }
 
+    pub(in crate::server) fn back_up(&self, request: BackupRequest) {
+        self.with(true, |open| open.backups.push(request));
+    }
+
+    /// Has the storage thread look around: something it waits for may have come.
+    pub(in crate::server) fn nudge(&self) {
+        self.work.notify_one();
+    }
+
     /// Wakes a connection the next time more is durable than `seen`.
     pub(in crate::server) fn wake_when_durable(&self, link: &Arc<Link>, seen: BatchId) {
         if link.waits_for_log.swap(true, Ordering::AcqRel) {
@@ -283,7 +295,10 @@ impl Log {
     /// batch for `batch`, which is empty. `None` when nothing came.
     pub(in crate::server) fn next_work(&self, batch: &mut Batch, idle: Duration) -> Option<Work> {
         let mut open = self.open.lock();
-        let is_idle = |open: &Open| open.batch.is_empty() && open.fetches.is_empty() && !open.stop;
+        let is_idle = |open: &Open| {
+            let asked = !open.fetches.is_empty() || !open.backups.is_empty();
+            open.batch.is_empty() && !asked && !open.stop
+        };
         if is_idle(&open) {
             open.parked = true;
             self.work.wait_for(&mut open, idle);
@@ -303,6 +318,7 @@ impl Log {
             batch: BatchId(open.id),
             since: open.since.take(),
             fetches: std::mem::take(&mut open.fetches),
+            backups: std::mem::take(&mut open.backups),
             stop: open.stop,
         };
         open.id += 1;

@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod config;
 mod connection;
+pub mod control;
 mod declare;
 pub mod disk;
 mod http;

@@ -18,6 +18,7 @@ use crate::queue::settings::Durability;
 use crate::server::clock::Clock;
 use crate::server::config::ConfigError;
 use crate::server::config::ServerConfig;
+use crate::server::control;
 use crate::server::declare;
 use crate::server::declare::DeclaredSettings;
 use crate::server::disk::DataFolder;
@@ -70,7 +71,7 @@ pub enum StartError {
     Config(#[from] ConfigError),
     #[error("cannot use the data directory `{}`: {}", path.display(), explain(cause))]
     Data { path: PathBuf, cause: StorageError },
-    #[error("cannot create the data directory `{}`: {cause}", path.display())]
+    #[error("cannot create `{}`: {cause}", path.display())]
     Folder { path: PathBuf, cause: std::io::Error },
     /// What is there contradicts what is declared.
     #[error("the topology cannot be applied: {}", .0.join("; "))]
@@ -117,6 +118,10 @@ impl Server {
             node.vhost_or_new(vhost);
         }
         let applied = declare::apply_all(&node, topology).map_err(StartError::Topology)?;
+        let control = control::bind(&config.data).map_err(|cause| StartError::Folder {
+            path: config.data.join(control::SOCKET),
+            cause,
+        })?;
         let storage = StorageThread::start(&node, store).map_err(StartError::Thread)?;
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
@@ -127,6 +132,7 @@ impl Server {
             tokio::spawn(http::run(Arc::clone(&node), listener));
         }
         tokio::spawn(timer::run(Arc::clone(&node)));
+        tokio::spawn(control::run(Arc::clone(&node), control));
         tokio::spawn(listen::run(Arc::clone(&node), listener));
         Ok(Server {
             storage: Some(storage),

@@ -19,6 +19,9 @@ use crate::queue::effect::Fetch;
 use crate::queue::entry::Mark;
 use crate::queue::expiry::Loaded;
 use crate::queue::expiry::LoadedMessage;
+use crate::server::control::Answer;
+use crate::server::control::BackupRequest;
+use crate::server::disk::DataFolder;
 use crate::server::log::FetchRequest;
 use crate::server::log::Work;
 use crate::server::node::Node;
@@ -58,6 +61,8 @@ pub(in crate::server) struct StorageThread<D> {
     store: Store<D>,
     jobs: mpsc::Sender<ReadJob>,
     checkpoint: Option<mpsc::Receiver<Result<(), StorageError>>>,
+    /// Comes when the backup that is being made is done.
+    backup: Option<mpsc::Receiver<()>>,
     /// Bytes that housework may write while publishers are busy.
     allowance: u64,
     /// The last piece of housework said that there is more.
@@ -82,6 +87,7 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
             store,
             jobs,
             checkpoint: None,
+            backup: None,
             allowance: 0,
             has_more: true,
             space_checked: Instant::now(),
@@ -103,6 +109,7 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
 
     fn serve(&mut self, batch: &mut Batch) -> Result<(), StorageError> {
         loop {
+            self.end_backup();
             let idle = match () {
                 () if self.has_more => BETWEEN_STEPS,
                 () if !self.store.is_sealed() || self.checkpoint.is_some() => QUIET,
@@ -116,6 +123,9 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
             self.commit(batch, &work)?;
             for request in work.fetches {
                 self.fetch(request)?;
+            }
+            for request in work.backups {
+                self.begin_backup(request)?;
             }
             if self.allowance >= STEP_BYTES {
                 self.allowance -= STEP_BYTES;
@@ -170,6 +180,46 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
         // The reader ends only after this thread.
         let _ = self.jobs.send(ReadJob { request, locations, marks, next });
         Ok(())
+    }
+
+    /// Has another thread copy the store as it is now.
+    fn begin_backup(&mut self, request: BackupRequest) -> Result<(), StorageError> {
+        // Whoever asked may have gone; then nobody is told.
+        let Some(backup) = self.store.begin_backup()? else {
+            let _ = request.answer.send(Answer::Error("another backup is being made".to_owned()));
+            return Ok(());
+        };
+        let (done, ended) = mpsc::channel();
+        self.backup = Some(ended);
+        let (node, disk) = (Arc::clone(&self.node), self.store.disk());
+        let copy = move || {
+            let to = request.to.display().to_string();
+            let result = match DataFolder::new(&request.to) {
+                Ok(folder) => backup.run(&*disk, &folder).map_err(|it| it.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            let answer = match result {
+                Ok(()) => Answer::Bytes(backup.bytes()),
+                Err(error) => Answer::Error(format!("cannot back up to `{to}`: {error}")),
+            };
+            let _ = done.send(());
+            node.log.nudge();
+            let _ = request.answer.send(answer);
+        };
+        let spawned = std::thread::Builder::new().name("railpost-backup".to_owned()).spawn(copy);
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread for the backup");
+        }
+        Ok(())
+    }
+
+    /// Lets go what a backup held, once it is done.
+    fn end_backup(&mut self) {
+        let running = |it: &mpsc::Receiver<()>| it.try_recv() == Err(mpsc::TryRecvError::Empty);
+        if self.backup.as_ref().is_some_and(|it| !running(it)) {
+            self.backup = None;
+            self.store.end_backup();
+        }
     }
 
     /// What is done when there is nothing to write.
