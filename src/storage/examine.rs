@@ -144,14 +144,18 @@ fn load(
 ) -> Result<Loaded, StorageError> {
     let mut whole = Vec::new();
     for (slot, n_bytes) in &files.checkpoints {
-        let file = FileName::Checkpoint(*slot);
-        if let Some((stamp, index)) = decode::read(disk, file, *n_bytes, config.chunk_entries) {
-            whole.push((stamp, *slot, index));
+        if let Some(number) = decode::number(disk, FileName::Checkpoint(*slot), *n_bytes) {
+            whole.push((number, *slot, *n_bytes));
         }
     }
-    whole.sort_unstable_by_key(|(stamp, ..)| stamp.number);
+    whole.sort_unstable();
     let whole_slots: BTreeSet<u8> = whole.iter().map(|(_, slot, _)| *slot).collect();
-    let newest = whole.pop();
+    // Only one is brought to memory: they may be long.
+    let newest = whole.into_iter().rev().find_map(|(_, slot, n_bytes)| {
+        let file = FileName::Checkpoint(slot);
+        let (stamp, index) = decode::read(disk, file, n_bytes, config.chunk_entries)?;
+        Some((stamp, slot, index))
+    });
     let newest_number = newest.as_ref().map_or(0, |(stamp, ..)| stamp.number);
     let mut report = Recovery {
         checkpoint: newest_number,

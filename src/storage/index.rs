@@ -26,6 +26,9 @@ use crate::storage::record::Message;
 use crate::storage::record::Record;
 use crate::storage::segment::Segments;
 
+/// Tails shorter than a chunk by this factor are not worth a chunk of their own.
+const SHORT_TAILS: usize = 16;
+
 /// The state of the store: a fold of [`Index::apply`] over the log.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -213,6 +216,19 @@ impl Index {
             self.memory.shrink(chunk.resident_bytes());
         }
         Ok(())
+    }
+
+    /// Seals tails, but for short ones, when all together take more than `budget` bytes: many queues
+    /// of middling length must not take more memory than a few long ones.
+    pub(crate) fn seal_tails(&mut self, budget: usize) {
+        let n_entries: usize = self.queues.values().map(|queue| queue.tail.len()).sum();
+        if n_entries * size_of::<Entry>() <= budget {
+            return;
+        }
+        let short = self.memory.chunk_entries / SHORT_TAILS;
+        for queue in self.queues.values_mut().filter(|queue| queue.tail.len() > short) {
+            queue.seal_tail(&mut self.memory);
+        }
     }
 
     /// Leaves chunks to the disk until those in memory take no more than `budget` bytes, as far as

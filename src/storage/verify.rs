@@ -98,7 +98,7 @@ pub fn verify(disk: &dyn Disk, config: &Config) -> Result<Verification, StorageE
         n_bytes: examined.report.bytes,
         n_messages: n_messages(&examined.index),
         torn: examined.report.torn,
-        damage: small_files(disk, &files, config, &examined),
+        damage: small_files(disk, &files, &examined),
     };
     replayed(disk, &mut examined, salt, &mut found)?;
     let mut log =
@@ -128,17 +128,12 @@ fn damage(file: FileName, bytes: (u64, u64), kind: DamageKind) -> Damage {
 }
 
 /// What is damaged of all but the log.
-fn small_files(
-    disk: &dyn Disk,
-    files: &Files,
-    config: &Config,
-    examined: &Examined,
-) -> Vec<Damage> {
+fn small_files(disk: &dyn Disk, files: &Files, examined: &Examined) -> Vec<Damage> {
     let copies = StoreFile::damaged_copies(disk);
     let copies = copies.map(|bytes| damage(FileName::Store, bytes, DamageKind::Mended));
     let checkpoints = files.checkpoints.iter().filter_map(|(slot, n_bytes)| {
         let file = FileName::Checkpoint(*slot);
-        let whole = decode::read(disk, file, *n_bytes, config.chunk_entries).is_some();
+        let whole = decode::number(disk, file, *n_bytes).is_some();
         (!whole).then(|| damage(file, (0, *n_bytes), DamageKind::Mended))
     });
     let chunks = examined.chunks.iter().map(|place| {

@@ -25,15 +25,26 @@ pub(crate) fn read(
     n_bytes: u64,
     chunk_entries: usize,
 ) -> Option<(Stamp, Index)> {
-    let mut bytes = vec![0; usize::try_from(n_bytes).ok()?];
-    // What cannot be read is no better than what is damaged: an older checkpoint will do.
-    let n = disk.read_durable(file, 0, &mut bytes).ok()?;
-    let number = check(&bytes[..n])?;
+    let bytes = content(disk, file, n_bytes)?;
+    let number = check(&bytes)?;
     let index = Index::new(chunk_entries);
-    let mut reader = Reader { input: Input(&bytes[HEADER_BYTES..n]), index };
+    let mut reader = Reader { input: Input(&bytes[HEADER_BYTES..]), index };
     let (position, next_number) = reader.log()?;
     reader.state()?;
     Some((Stamp { number, position, next_number }, reader.index))
+}
+
+/// The number of the checkpoint of a file with `n_bytes`; `None` when it is not whole.
+pub(crate) fn number(disk: &dyn Disk, file: FileName, n_bytes: u64) -> Option<u32> {
+    check(&content(disk, file, n_bytes)?)
+}
+
+fn content(disk: &dyn Disk, file: FileName, n_bytes: u64) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(n_bytes).ok()?];
+    // What cannot be read is no better than what is damaged: an older checkpoint will do.
+    let n = disk.read_durable(file, 0, &mut bytes).ok()?;
+    bytes.truncate(n);
+    Some(bytes)
 }
 
 /// The number of a checkpoint whose checksum is right.

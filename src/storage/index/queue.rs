@@ -112,6 +112,15 @@ impl QueueIndex {
         around.segments.release(entry);
     }
 
+    pub(crate) fn seal_tail(&mut self, memory: &mut Memory) {
+        for n in [memory.chunk_entries, usize::MAX] {
+            let n = n.min(self.tail.len());
+            if n > 0 {
+                self.seal(n, memory);
+            }
+        }
+    }
+
     fn seal(&mut self, n: usize, memory: &mut Memory) {
         let (first, entries) = self.tail.take(n);
         let sealed = Sealed::seal(first, &entries);

@@ -45,6 +45,7 @@ enum Step {
         segment: u32,
     },
     Spill,
+    SealTails,
     Drop,
 }
 
@@ -63,6 +64,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (1..5_usize, 0..N_SEGMENTS)
             .prop_map(|(every, segment)| Step::Relocate { every, segment }),
         2 => Just(Step::Spill),
+        1 => Just(Step::SealTails),
         1 => Just(Step::Drop),
     ]
 }
@@ -169,6 +171,11 @@ impl Pair {
                 self.index.finish_batch(&self.disk).unwrap();
             }
             Step::Spill => self.spill(),
+            Step::SealTails => {
+                self.index.seal_tails(0);
+                let queue = self.index.queue(QUEUE);
+                assert!(queue.is_none_or(|queue| queue.tail.is_empty()));
+            }
             Step::Drop => {
                 self.apply(|out| encode::drop_queue(out, QUEUE));
                 self.model.clear();

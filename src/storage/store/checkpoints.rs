@@ -19,6 +19,10 @@ use crate::storage::planted::PlantedBug;
 use crate::storage::store::Store;
 use crate::storage::store::backup::Pinned;
 
+/// The newest messages of all queues may take this part of the memory for the index before they
+/// are sealed.
+const TAILS_SHARE: usize = 8;
+
 /// The checkpoints of a store that is open.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
@@ -107,6 +111,7 @@ impl<D: Disk> Store<D> {
                 store.journal.sync(disk)?;
             }
             store.index.collect_unplaced();
+            store.index.seal_tails(store.config.index_bytes / TAILS_SHARE);
             Ok(())
         })?;
         let stamp = self.stamp();
