@@ -193,7 +193,7 @@ impl<D: Disk> Store<D> {
         if let Some(number) = self.checkpoints.take_free() {
             return self.guarded(|store| {
                 if let Some(segment) = store.index.segments.remove(number) {
-                    let old = Spare { number, bytes: segment.bytes };
+                    let old = Spare { number, bytes: segment.bytes, is_worn: true };
                     store.journal.recycle(disk, old, spares_max)?;
                 }
                 Ok(true)

@@ -132,7 +132,7 @@ fn start_journal(
         if *bytes == config.segment_bytes && spares.len() < config.spare_segments {
             let to = FileName::Segment(next_number);
             disk.rename(from, to).map_err(StorageError::at("rename", from))?;
-            spares.push_back(Spare { number: next_number, bytes: *bytes });
+            spares.push_back(Spare { number: next_number, bytes: *bytes, is_worn: false });
             next_number += 1;
         } else {
             disk.remove(from).map_err(StorageError::at("remove", from))?;
