@@ -21,7 +21,7 @@ const NEXT_BYTES: u64 = BLOCK_BYTES as u64;
 /// Zeros written ahead of the log's end. The first write to a block that was only reserved changes
 /// the file system's own tables, which doubles the time of the sync; with these, that happens once
 /// in so many bytes. Measured, see docs/performance.md.
-const AHEAD: [u8; 256 * 1024] = [0; 256 * 1024];
+static AHEAD: [u8; 256 * 1024] = [0; 256 * 1024];
 
 /// Longer batches are not worth it: their sync takes about as long either way, and the zeros
 /// would double what is written.
