@@ -426,3 +426,40 @@ async fn every_declare_is_answered_however_fast_the_disk_is() {
         tokio::time::timeout(PATIENCE, task).await.expect("in time").expect("fine");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_held_back_by_an_exchange_survive_a_restart() {
+    let broker = start().await;
+    let (_keep, channel) = broker.channel().await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-delayed-type".into(), AMQPValue::LongString("direct".into()));
+    let kind = ExchangeKind::Custom("x-delayed-message".into());
+    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    channel.exchange_declare("later".into(), kind, options, arguments).await.expect("declared");
+    declare(&channel, "mail", FieldTable::default()).await;
+    let bind = QueueBindOptions::default();
+    let bound =
+        channel.queue_bind("mail".into(), "later".into(), "k".into(), bind, FieldTable::default());
+    bound.await.expect("bound");
+    for (body, delay) in [("never yet", 3_600_000), ("soon", 300)] {
+        let mut headers = FieldTable::default();
+        headers.insert("x-delay".into(), AMQPValue::LongInt(delay));
+        let properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+        let options = BasicPublishOptions::default();
+        let sent =
+            channel.basic_publish("later".into(), "k".into(), options, body.as_bytes(), properties);
+        assert!(sent.await.expect("sent").await.expect("answered").is_ack());
+    }
+    let broker = broker.restart().await;
+    let (_keep, channel) = broker.channel().await;
+    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+    let consume = channel.basic_consume("mail".into(), "c".into(), options, FieldTable::default());
+    let mut consumer = consume.await.expect("consumes");
+    let delivery = tokio::time::timeout(PATIENCE, consumer.next()).await;
+    let delivery = delivery.expect("in time").expect("a delivery").expect("whole");
+    assert_eq!(delivery.data, b"soon");
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let name = "amq.delayed.later";
+    let waiting = channel.queue_declare(name.into(), passive, FieldTable::default()).await;
+    assert_eq!(waiting.expect("is there").message_count(), 1);
+}

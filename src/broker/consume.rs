@@ -11,6 +11,7 @@ use crate::broker::host::Host;
 use crate::broker::host::Note;
 use crate::broker::host::Ports as _;
 use crate::broker::rules::Breach;
+use crate::broker::vhost::QueueKind;
 use crate::queue::consumer;
 use crate::queue::consumer::ConsumerSpec;
 use crate::queue::dispatch::Got;
@@ -22,6 +23,8 @@ pub enum ConsumeError {
     NoSuchQueue,
     Locked,
     ExclusiveUse,
+    /// The queue holds what an exchange delivers later.
+    Schedule,
     Rule(Breach),
 }
 
@@ -118,6 +121,9 @@ fn usable<H: Host>(
     let record = vhost.queue(queue).ok_or(ConsumeError::NoSuchQueue)?;
     if record.is_locked_for(connection) {
         return Err(ConsumeError::Locked);
+    }
+    if record.kind == QueueKind::Schedule {
+        return Err(ConsumeError::Schedule);
     }
     let id = record.id;
     match vhost.rules.may_consume(queue, service) {

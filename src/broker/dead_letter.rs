@@ -15,6 +15,8 @@ use crate::broker::host::Ports as _;
 use crate::broker::parking;
 use crate::broker::publish::Scratch;
 use crate::broker::publish::place;
+use crate::broker::schedule;
+use crate::broker::vhost::QueueKind;
 use crate::broker::vhost::QueueRecord;
 use crate::queue::dead_letter;
 use crate::queue::dead_letter::Death;
@@ -29,6 +31,9 @@ use crate::routing::route::route;
 /// COMPAT: no permission is checked, nothing is returned, and the target queue's refusal drops it.
 pub(in crate::broker) fn publish_dead<H: Host>(host: &mut H, from: QueueId, dead: &Dead) {
     let Some(record) = host.vhost().record(from).cloned() else { return };
+    if record.kind == QueueKind::Schedule {
+        return schedule::release(host, &record, dead);
+    }
     let Some(target) = &record.settings.dead_letter else {
         return lose(host, &record, dead, ExchangeName::new(""), LetterLoss::NoSuchExchange);
     };

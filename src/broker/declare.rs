@@ -23,6 +23,7 @@ use crate::broker::host::Note;
 use crate::broker::rules::Breach;
 use crate::broker::rules::Candidate;
 use crate::broker::rules::Enforce;
+use crate::broker::schedule;
 use crate::broker::vhost::QueueKind;
 use crate::broker::vhost::QueueRecord;
 use crate::broker::vhost::Vhost;
@@ -32,6 +33,9 @@ use crate::routing::Binding;
 use crate::routing::Destination;
 use crate::routing::Exchange;
 use crate::routing::Kind;
+use crate::routing::delay::ROUTES_AS;
+use crate::routing::delay::TypeError;
+use crate::routing::delay::exchange_type;
 use crate::routing::hash::HashSourceError;
 use crate::routing::table::BindError;
 use crate::routing::table::ExchangeSpec;
@@ -44,10 +48,7 @@ pub enum DeclareError {
     DefaultExchange,
     /// Names that begin with `amq.` are the broker's.
     ReservedName(Resource),
-    /// COMPAT: an exchange type nobody knows.
-    UnknownKind(String),
-    /// An exchange type this broker does not have yet.
-    NotBuilt(String),
+    Type(TypeError),
     Argument {
         resource: Resource,
         error: ArgumentError,
@@ -73,6 +74,8 @@ pub enum DeclareError {
     Rule(Breach),
     /// The broker owns it; clients cannot bind it away, limit or delete it.
     ParkingLot(String),
+    /// What an exchange holds back: it can be counted and purged.
+    Schedule(String),
     /// Declared by the topology file, which is where it is changed.
     Declared {
         resource: Resource,
@@ -153,7 +156,8 @@ pub fn declare_exchange<H: Host>(
         let missing = || DeclareError::NoSuchExchange(declare.name.clone());
         return if known { Ok(BatchId(0)) } else { Err(missing()) };
     }
-    let kind = parse_kind(&declare.kind)?;
+    let exchange_type = exchange_type(&declare.kind, &declare.arguments);
+    let (kind, delays) = exchange_type.map_err(DeclareError::Type)?;
     let alternate = match declare.arguments.get("alternate-exchange") {
         None => None,
         Some(value) => match value.as_text() {
@@ -176,6 +180,7 @@ pub fn declare_exchange<H: Host>(
     let spec = ExchangeSpec {
         name: ExchangeName::new(&declare.name),
         kind,
+        delays,
         durable: declare.durable,
         auto_delete: declare.auto_delete,
         internal: declare.internal,
@@ -191,23 +196,16 @@ pub fn add_exchange<H: Host>(host: &mut H, spec: ExchangeSpec) -> Result<BatchId
     if host.vhost().table.n_exchanges() >= limit::EXCHANGES_PER_VHOST {
         return Err(DeclareError::TooMany { resource, max: limit::EXCHANGES_PER_VHOST });
     }
-    let durable = spec.durable;
+    let (name, durable, delays) = (spec.name.clone(), spec.durable, spec.delays);
     let definition = exchange_definition(&host.vhost().name, &spec);
     let is_new = host.change(|vhost| {
         let is_new = vhost.table.exchange(&spec.name).is_none();
         vhost.table.declare(spec).map(|()| is_new)
     });
     let is_new = is_new.map_err(DeclareError::HashSource)?;
-    Ok(if durable && is_new { host.define(&definition) } else { BatchId(0) })
-}
-
-fn parse_kind(text: &str) -> Result<Kind, DeclareError> {
-    let planned = ["x-random", "x-local-random", "x-recent-history", "x-delayed-message"];
-    match Kind::parse(text) {
-        Some(kind) => Ok(kind),
-        None if planned.contains(&text) => Err(DeclareError::NotBuilt(text.to_owned())),
-        None => Err(DeclareError::UnknownKind(text.to_owned())),
-    }
+    let batch = if durable && is_new { host.define(&definition) } else { BatchId(0) };
+    let waits = if delays && is_new { schedule::add(host, &name, durable)? } else { BatchId(0) };
+    Ok(batch.max(waits))
 }
 
 /// COMPAT: the first difference in the order type, durable, auto_delete, internal, alternate;
@@ -221,7 +219,8 @@ fn check_same_exchange(
 ) -> Result<(), DeclareError> {
     let text = |name: Option<&ExchangeName>| name.map(|it| Value::text(it));
     let pairs = [
-        ("type", Some(Value::text(kind.as_str())), Some(Value::text(exchange.kind.as_str()))),
+        ("type", Some(Value::text(&declare.kind)), Some(Value::text(exchange.type_name()))),
+        (ROUTES_AS, Some(Value::text(kind.as_str())), Some(Value::text(exchange.kind.as_str()))),
         ("durable", flag(declare.durable), flag(exchange.durable)),
         ("auto_delete", flag(declare.auto_delete), flag(exchange.auto_delete)),
         ("internal", flag(declare.internal), flag(exchange.internal)),
@@ -554,6 +553,7 @@ pub(in crate::broker) fn forget_exchanges<H: Host>(
     let vhost = host.vhost().name.to_string();
     let mut batch = BatchId(0);
     for name in names {
+        batch = batch.max(schedule::remove(host, name));
         let definition = Definition::Exchange {
             vhost: vhost.clone(),
             name: name.to_string(),
@@ -588,6 +588,9 @@ fn check_ends(
                 vhost.queue(name).ok_or_else(|| DeclareError::NoSuchQueue(name.clone()))?;
             if record.is_locked_for(bind.connection) {
                 return Err(DeclareError::Locked(name.clone()));
+            }
+            if record.kind == QueueKind::Schedule && must_exist {
+                return Err(DeclareError::Schedule(name.clone()));
             }
             if record.kind == QueueKind::ParkingLot && must_exist {
                 return Err(DeclareError::ParkingLot(name.clone()));
@@ -627,7 +630,7 @@ pub(in crate::broker) fn exchange_definition(vhost: &str, spec: &ExchangeSpec) -
     Definition::Exchange {
         vhost: vhost.to_owned(),
         name: spec.name.to_string(),
-        kind: spec.kind.as_str().to_owned(),
+        kind: spec.type_name().to_owned(),
         auto_delete: spec.auto_delete,
         internal: spec.internal,
         alternate: spec.alternate.as_ref().map(ToString::to_string),

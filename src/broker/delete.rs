@@ -62,6 +62,9 @@ pub fn delete_queue<H: Host>(
     if record.is_locked_for(connection) {
         return Err(DeclareError::Locked(name.to_owned()));
     }
+    if record.kind == QueueKind::Schedule {
+        return Err(DeclareError::Schedule(name.to_owned()));
+    }
     if record.kind == QueueKind::ParkingLot {
         return Err(DeclareError::ParkingLot(name.to_owned()));
     }

@@ -20,6 +20,7 @@ pub mod parking;
 pub mod publish;
 pub mod reply_to;
 pub mod rules;
+pub mod schedule;
 pub mod stored;
 pub mod transaction;
 pub mod vhost;

@@ -40,6 +40,13 @@ pub struct Scratch {
     pub bytes: Vec<u8>,
 }
 
+impl Scratch {
+    /// Working memory whose choices by chance differ from those of other seeds.
+    pub fn seeded(seed: u64) -> Scratch {
+        Scratch { routes: Routes::seeded(seed), ..Scratch::default() }
+    }
+}
+
 /// What became of a publish.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Published {

@@ -246,9 +246,12 @@ impl Rules {
         match exchange.kind {
             Kind::Direct => keys.any(|it| it == key),
             Kind::Topic => keys.any(|it| topic::intersect(it, key)),
-            Kind::Fanout | Kind::Headers | Kind::ConsistentHash | Kind::ModulusHash => {
-                keys.next().is_some()
-            }
+            Kind::Fanout
+            | Kind::Headers
+            | Kind::ConsistentHash
+            | Kind::ModulusHash
+            | Kind::Random
+            | Kind::LocalRandom => keys.next().is_some(),
         }
     }
 }

@@ -51,6 +51,8 @@ pub enum QueueKind {
     Declared,
     /// The broker made it, as the parking lot of another one.
     ParkingLot,
+    /// The broker made it, for what an exchange holds back.
+    Schedule,
 }
 
 /// COMPAT: the exchanges every vhost has; the default one is not in the table.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crate::amqp::argument::Overflow;
+use crate::amqp::delay::delay;
 use crate::amqp::id::BatchId;
 use crate::amqp::id::Seq;
 use crate::amqp::limit;
@@ -75,12 +76,20 @@ impl Arrivals {
 /// When a message expires in a queue with these settings: the shorter of the queue's TTL and its
 /// own expiration, counted from `now`.
 pub fn expiry(settings: &Settings, message: &Message, now: Timestamp) -> Timestamp {
-    let own = own_expiration(message);
+    let own = own_lifetime(settings, message);
     match (settings.message_ttl, own) {
         (None, None) => Timestamp::NEVER,
         (Some(ttl), None) => now + ttl,
         (None, Some(own)) => now + own,
         (Some(ttl), Some(own)) => now + ttl.min(own),
+    }
+}
+
+/// How long the message itself says it may be in a queue with these settings.
+fn own_lifetime(settings: &Settings, message: &Message) -> Option<Millis> {
+    match settings.schedule {
+        true => Some(delay(message.properties()).unwrap_or(Millis(0))),
+        false => own_expiration(message),
     }
 }
 
@@ -117,8 +126,8 @@ impl Queue {
         };
         let level = self.level_of(priority);
         let seq = arrival.seq;
-        let has_own_expiration =
-            expires_at != Timestamp::NEVER && arrival.message.properties().expiration().is_some();
+        let has_own_expiration = expires_at != Timestamp::NEVER
+            && own_lifetime(&self.settings, &arrival.message).is_some();
         self.ready_bytes += body_bytes;
         self.levels[usize::from(level)].insert(Entry {
             seq,

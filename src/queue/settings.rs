@@ -41,6 +41,8 @@ pub struct Settings {
     pub keyed: Option<Keyed>,
     /// How long a delivery may stay unsettled.
     pub consumer_timeout: Option<Millis>,
+    /// Messages stay as long as their `x-delay` header says, whatever their expiration is.
+    pub schedule: bool,
 }
 
 /// When a persistent message in a durable queue counts as safe, so that it is confirmed.
@@ -113,6 +115,7 @@ impl Settings {
             parking: false,
             keyed: arguments.key.clone().map(|source| Keyed { source, hold: false }),
             consumer_timeout: arguments.consumer_timeout,
+            schedule: false,
         }
     }
 

@@ -61,6 +61,15 @@ pub enum Verdict {
     NoHeaderMatches,
     /// Hash exchanges: the hash chose another destination.
     NotChosen,
+    /// Random exchanges: it may be the one.
+    Possible,
+}
+
+impl Verdict {
+    /// Whether the message goes, or may go, this way.
+    pub fn is_match(&self) -> bool {
+        matches!(self, Verdict::Matched | Verdict::Possible)
+    }
 }
 
 /// Walks `publication` through `table`.
@@ -81,7 +90,7 @@ pub fn explain(table: &Table, publication: Publication<'_>) -> Result<Explanatio
         };
         let hop = explain_hop(exchange, publication, &keys);
         for (binding, verdict) in &hop.bindings {
-            if let (Destination::Exchange(to), Verdict::Matched) = (&binding.destination, verdict) {
+            if let (Destination::Exchange(to), true) = (&binding.destination, verdict.is_match()) {
                 todo.push(to.clone());
             }
         }
@@ -111,6 +120,8 @@ fn explain_hop(exchange: &Exchange, publication: Publication<'_>, keys: &[String
                 Kind::Direct => Verdict::KeyDiffers,
                 Kind::Topic => topic_verdict(&binding.key, keys),
                 Kind::Headers => headers_verdict(binding, publication),
+                // Any of them may be the one.
+                Kind::Random | Kind::LocalRandom => Verdict::Possible,
                 Kind::ConsistentHash | Kind::ModulusHash => {
                     let is_chosen = chosen.contains(&binding.destination);
                     if is_chosen { Verdict::Matched } else { Verdict::NotChosen }
@@ -119,7 +130,7 @@ fn explain_hop(exchange: &Exchange, publication: Publication<'_>, keys: &[String
             (binding.clone(), verdict)
         })
         .collect();
-    let any = bindings.iter().any(|(_, verdict)| *verdict == Verdict::Matched);
+    let any = bindings.iter().any(|(_, verdict)| verdict.is_match());
     let alternate = if any { None } else { exchange.alternate.clone() };
     Hop { exchange: exchange.name.clone(), kind: exchange.kind, bindings, alternate }
 }

@@ -11,6 +11,7 @@ use crate::routing::hash::ConsistentHashMatcher;
 use crate::routing::hash::HashSource;
 use crate::routing::hash::ModulusHashMatcher;
 use crate::routing::headers::HeadersMatcher;
+use crate::routing::random::RandomMatcher;
 use crate::routing::route::Routes;
 use crate::routing::table::Binding;
 use crate::routing::table::Destination;
@@ -25,6 +26,7 @@ pub(in crate::routing) enum Matcher {
     Headers(HeadersMatcher),
     ConsistentHash(ConsistentHashMatcher),
     ModulusHash(ModulusHashMatcher),
+    Random(RandomMatcher),
 }
 
 /// Which other bindings of the exchange lead to the destination of a binding that comes or goes.
@@ -72,6 +74,7 @@ impl Matcher {
             Kind::Headers => Matcher::Headers(HeadersMatcher::default()),
             Kind::ConsistentHash => Matcher::ConsistentHash(ConsistentHashMatcher::new(source)),
             Kind::ModulusHash => Matcher::ModulusHash(ModulusHashMatcher::default()),
+            Kind::Random | Kind::LocalRandom => Matcher::Random(RandomMatcher::default()),
         }
     }
 
@@ -84,12 +87,14 @@ impl Matcher {
             Matcher::Fanout(it) if others == Others::None => it.add(to),
             Matcher::ConsistentHash(it) if others == Others::None => it.add(&binding.key, to),
             Matcher::ModulusHash(it) if others == Others::None => it.add(to),
+            Matcher::Random(it) if others == Others::None => it.add(to),
             Matcher::Headers(it) => it.add(binding),
             Matcher::Direct(_)
             | Matcher::Topic(_)
             | Matcher::Fanout(_)
             | Matcher::ConsistentHash(_)
-            | Matcher::ModulusHash(_) => {}
+            | Matcher::ModulusHash(_)
+            | Matcher::Random(_) => {}
         }
     }
 
@@ -102,12 +107,14 @@ impl Matcher {
             Matcher::Fanout(it) if others == Others::None => it.remove(to),
             Matcher::ConsistentHash(it) if others == Others::None => it.remove(to),
             Matcher::ModulusHash(it) if others == Others::None => it.remove(to),
+            Matcher::Random(it) if others == Others::None => it.remove(to),
             Matcher::Headers(it) => it.remove(binding),
             Matcher::Direct(_)
             | Matcher::Topic(_)
             | Matcher::Fanout(_)
             | Matcher::ConsistentHash(_)
-            | Matcher::ModulusHash(_) => {}
+            | Matcher::ModulusHash(_)
+            | Matcher::Random(_) => {}
         }
     }
 
@@ -127,6 +134,7 @@ impl Matcher {
             Matcher::Headers(it) => it.collect(properties, routes),
             Matcher::ConsistentHash(it) => it.collect(keys, properties, routes),
             Matcher::ModulusHash(it) => it.collect(keys, routes),
+            Matcher::Random(it) => it.collect(routes),
         }
     }
 }

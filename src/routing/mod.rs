@@ -4,12 +4,14 @@
 //!
 //! [`QueueId`]: crate::amqp::id::QueueId
 
+pub mod delay;
 mod direct;
 pub mod explain;
 mod fanout;
 pub mod hash;
 pub mod headers;
 mod matcher;
+mod random;
 pub mod route;
 pub mod table;
 pub mod topic;

@@ -3,12 +3,14 @@
 
 use smallvec::SmallVec;
 
+use crate::amqp::delay::delay;
 use crate::amqp::id::QueueId;
 use crate::amqp::limit;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::RoutingKey;
 use crate::amqp::property::Properties;
 use crate::amqp::table::Value;
+use crate::routing::hash::hash_bytes;
 use crate::routing::matcher::Targets;
 use crate::routing::table::Destination;
 use crate::routing::table::Table;
@@ -33,6 +35,8 @@ pub struct Routes {
     exchanges: Vec<ExchangeName>,
     visited: Vec<ExchangeName>,
     n_sources: usize,
+    /// What the next choice by chance comes from.
+    dice: u64,
     pub(in crate::routing) walk: Walk,
 }
 
@@ -55,6 +59,24 @@ impl Routes {
 
     pub fn is_empty(&self) -> bool {
         self.queues.is_empty()
+    }
+
+    /// `Routes` whose choices by chance differ from those of other seeds.
+    pub fn seeded(seed: u64) -> Routes {
+        Routes { dice: seed, ..Routes::default() }
+    }
+
+    /// What choices by chance would go on with.
+    pub fn seed(&self) -> u64 {
+        self.dice
+    }
+
+    /// A number below `n`, which must not be 0; another one each time.
+    pub(in crate::routing) fn draw(&mut self, n: usize) -> usize {
+        self.dice = self.dice.wrapping_add(1);
+        #[allow(clippy::cast_possible_truncation, reason = "smaller than n")]
+        let at = (hash_bytes(&self.dice.to_be_bytes()) % n as u64) as usize;
+        at
     }
 
     /// Makes one queue the only destination.
@@ -134,7 +156,7 @@ pub fn route(
     keys.extend(copies.iter().map(String::as_str));
     if publication.exchange.is_empty() {
         for key in &keys {
-            routes.queues.extend(table.queue(key));
+            routes.queues.extend(table.queue(key).filter(|_| !is_schedule(key)));
             routes.n_sources += 1;
         }
         routes.keep_each_once();
@@ -144,7 +166,13 @@ pub fn route(
     let mut exchange = Some(first);
     routes.visited.push(first.name.clone());
     while let Some(it) = exchange {
-        let any = it.matcher().collect(&keys, publication.properties, routes);
+        let any = match it.schedule {
+            Some(schedule) if delay(publication.properties).is_some() => {
+                routes.add_one(&Destination::Queue(schedule));
+                true
+            }
+            Some(_) | None => it.matcher().collect(&keys, publication.properties, routes),
+        };
         if let (false, Some(alternate)) = (any, &it.alternate) {
             routes.visit(alternate);
         }
@@ -162,6 +190,14 @@ pub fn route(
     }
     routes.keep_each_once();
     Ok(())
+}
+
+/// What the queues are called that hold messages back for an exchange.
+pub const SCHEDULE_PREFIX: &str = "amq.delayed.";
+
+/// Nobody publishes to these: how long a message stays is for its exchange to say.
+pub fn is_schedule(queue: &str) -> bool {
+    queue.starts_with(SCHEDULE_PREFIX)
 }
 
 /// The extra routing keys in the CC and BCC headers.

@@ -10,6 +10,7 @@ use crate::amqp::name::BindingKey;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
 use crate::amqp::table::Table as Arguments;
+use crate::routing::delay::TYPE;
 use crate::routing::hash::HashSource;
 use crate::routing::hash::HashSourceError;
 use crate::routing::headers::Criteria;
@@ -28,6 +29,10 @@ pub enum Kind {
     ConsistentHash,
     /// One queue by a hash of the routing key modulo the number of bound queues.
     ModulusHash,
+    /// One of the bound queues, by chance.
+    Random,
+    /// As `Random`, for queues on the node a publisher is connected to: here, all.
+    LocalRandom,
 }
 
 /// Where a binding leads.
@@ -53,6 +58,8 @@ pub struct Binding {
 pub struct Exchange {
     pub name: ExchangeName,
     pub kind: Kind,
+    /// Messages with a delay are held back before they are routed as `kind` says.
+    pub delays: bool,
     pub durable: bool,
     pub auto_delete: bool,
     /// Only other exchanges may publish to it.
@@ -60,6 +67,8 @@ pub struct Exchange {
     /// Gets what no binding of this exchange matches.
     pub alternate: Option<ExchangeName>,
     pub arguments: Arguments,
+    /// Where messages with a delay wait.
+    pub schedule: Option<QueueId>,
     bindings: BTreeSet<Binding>,
     matcher: Matcher,
 }
@@ -69,6 +78,8 @@ pub struct Exchange {
 pub struct ExchangeSpec {
     pub name: ExchangeName,
     pub kind: Kind,
+    /// Messages with a delay are held back before they are routed as `kind` says.
+    pub delays: bool,
     pub durable: bool,
     pub auto_delete: bool,
     pub internal: bool,
@@ -96,6 +107,8 @@ pub enum BindError {
     WeightNotInteger(String),
     WeightNotPositive,
     WeightTooLarge,
+    /// A local random exchange has bindings without keys.
+    KeyNotEmpty(String),
 }
 
 /// Exchanges that went because their last binding did (auto-delete), in the order they went.
@@ -111,6 +124,16 @@ impl Kind {
             Kind::Headers => "headers",
             Kind::ConsistentHash => "x-consistent-hash",
             Kind::ModulusHash => "x-modulus-hash",
+            Kind::Random => "x-random",
+            Kind::LocalRandom => "x-local-random",
+        }
+    }
+
+    /// Whether each message goes to one of the bindings only, whichever they are.
+    pub fn picks_one(self) -> bool {
+        match self {
+            Kind::ConsistentHash | Kind::ModulusHash | Kind::Random | Kind::LocalRandom => true,
+            Kind::Direct | Kind::Fanout | Kind::Topic | Kind::Headers => false,
         }
     }
 
@@ -122,6 +145,8 @@ impl Kind {
             Kind::Headers,
             Kind::ConsistentHash,
             Kind::ModulusHash,
+            Kind::Random,
+            Kind::LocalRandom,
         ];
         all.into_iter().find(|kind| kind.as_str() == text)
     }
@@ -142,11 +167,17 @@ impl Binding {
 }
 
 impl ExchangeSpec {
+    /// The exchange type's name on the wire.
+    pub fn type_name(&self) -> &'static str {
+        if self.delays { TYPE } else { self.kind.as_str() }
+    }
+
     /// A durable exchange without arguments.
     pub fn durable(name: &str, kind: Kind) -> ExchangeSpec {
         ExchangeSpec {
             name: ExchangeName::new(name),
             kind,
+            delays: false,
             durable: true,
             auto_delete: false,
             internal: false,
@@ -157,6 +188,11 @@ impl ExchangeSpec {
 }
 
 impl Exchange {
+    /// The exchange type's name on the wire.
+    pub fn type_name(&self) -> &'static str {
+        if self.delays { TYPE } else { self.kind.as_str() }
+    }
+
     pub(in crate::routing) fn matcher(&self) -> &Matcher {
         &self.matcher
     }
@@ -249,11 +285,13 @@ impl Table {
         let exchange = Exchange {
             name: spec.name.clone(),
             kind: spec.kind,
+            delays: spec.delays,
             durable: spec.durable,
             auto_delete: spec.auto_delete,
             internal: spec.internal,
             alternate: spec.alternate,
             arguments: spec.arguments,
+            schedule: None,
             bindings: BTreeSet::new(),
             matcher: Matcher::new(spec.kind, source),
         };
@@ -269,6 +307,13 @@ impl Table {
         exchange.internal = spec.internal;
         exchange.alternate = spec.alternate;
         exchange.arguments = spec.arguments;
+    }
+
+    /// Says where messages with a delay wait for an exchange. Nothing happens when there is none.
+    pub fn set_schedule(&mut self, exchange: &str, schedule: QueueId) {
+        if let Some(exchange) = self.exchanges.get_mut(exchange) {
+            exchange.schedule = Some(schedule);
+        }
     }
 
     /// Removes an exchange and every binding at either of its ends.
@@ -409,7 +454,9 @@ impl Table {
 /// COMPAT: what RabbitMQ's exchange types check of a binding.
 fn check_binding(kind: Kind, binding: &Binding) -> Result<(), BindError> {
     match kind {
-        Kind::Direct | Kind::Fanout | Kind::Topic | Kind::ModulusHash => Ok(()),
+        Kind::Direct | Kind::Fanout | Kind::Topic | Kind::ModulusHash | Kind::Random => Ok(()),
+        Kind::LocalRandom if binding.key.is_empty() => Ok(()),
+        Kind::LocalRandom => Err(BindError::KeyNotEmpty(binding.key.to_string())),
         Kind::Headers => {
             Criteria::parse(&binding.arguments()).map(|_| ()).map_err(BindError::Criteria)
         }

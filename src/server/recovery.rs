@@ -11,6 +11,7 @@ use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
 use crate::amqp::name::VhostName;
 use crate::broker::definition::Definition;
+use crate::broker::schedule;
 use crate::broker::vhost::QueueKind;
 use crate::broker::vhost::QueueRecord;
 use crate::broker::vhost::Vhost;
@@ -21,7 +22,8 @@ use crate::queue::entry::Mark;
 use crate::queue::settings::Settings;
 use crate::routing::Binding;
 use crate::routing::Destination;
-use crate::routing::Kind;
+use crate::routing::delay::exchange_type;
+use crate::routing::route::SCHEDULE_PREFIX;
 use crate::routing::table::ExchangeSpec;
 use crate::server::declare::DeclaredSettings;
 use crate::server::log::FetchRequest;
@@ -122,17 +124,20 @@ fn restore_definition(
             vhosts.insert(name.clone(), Vhost::new(VhostName::new(name)));
         }
         Definition::Exchange { vhost, name, kind, auto_delete, internal, alternate, arguments } => {
-            let (Some(vhost), Some(kind)) = (vhosts.get_mut(vhost), Kind::parse(kind)) else {
+            let arguments = arguments.table().unwrap_or_default();
+            let exchange_type = exchange_type(kind, &arguments);
+            let (Some(vhost), Ok((kind, delays))) = (vhosts.get_mut(vhost), exchange_type) else {
                 return;
             };
             let spec = ExchangeSpec {
                 name: ExchangeName::new(name),
                 kind,
+                delays,
                 durable: true,
                 auto_delete: *auto_delete,
                 internal: *internal,
                 alternate: alternate.as_deref().map(ExchangeName::new),
-                arguments: arguments.table().unwrap_or_default(),
+                arguments,
             };
             if vhost.table.declare(spec).is_err() {
                 tracing::error!(exchange = name, "an exchange in the log cannot be restored");
@@ -143,11 +148,15 @@ fn restore_definition(
             let arguments = arguments.table().unwrap_or_default();
             let typed = QueueArguments::parse(&arguments).unwrap_or_default();
             let settings = declared.of(vhost_name, name).cloned();
+            let holds_for = name.strip_prefix(SCHEDULE_PREFIX);
             let kind = match (parks_for, &settings) {
                 (Some(_), _) => QueueKind::ParkingLot,
                 (None, Some(_)) => QueueKind::Declared,
+                (None, None) if holds_for.is_some() => QueueKind::Schedule,
                 (None, None) => QueueKind::Client,
             };
+            let settings =
+                settings.or_else(|| holds_for.map(|it| Arc::new(schedule::settings(it, true))));
             let settings = settings
                 .unwrap_or_else(|| Arc::new(Settings::from_arguments(&typed, true, *auto_delete)));
             let record = QueueRecord {
@@ -161,6 +170,9 @@ fn restore_definition(
                 kind,
                 parked: None,
             };
+            if let Some(exchange) = holds_for {
+                vhost.table.set_schedule(exchange, record.id);
+            }
             vhost.insert(record.clone());
             queues.push((vhost_name.clone(), record));
         }

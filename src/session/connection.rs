@@ -165,7 +165,7 @@ impl Connection {
             service: None,
             channels: HashMap::default(),
             waiting: None,
-            scratch: Scratch::default(),
+            scratch: Scratch::seeded(id.0),
             spare: None,
             confirming: Vec::new(),
             hears_blocked: false,
@@ -231,7 +231,8 @@ impl Connection {
 
     /// Gives working memory back; for a connection that has gone quiet.
     pub fn release_memory(&mut self) {
-        self.scratch = Scratch::default();
+        let seed = self.scratch.routes.seed();
+        self.scratch = Scratch::seeded(seed);
         self.spare = None;
     }
 

@@ -20,6 +20,7 @@ use crate::broker::rules::Breach;
 use crate::codec::content::ContentError;
 use crate::codec::method::MethodFault;
 use crate::codec::reply::Close;
+use crate::routing::delay::TypeError;
 use crate::routing::hash::HashSourceError;
 use crate::routing::headers::CriteriaError;
 use crate::routing::table::BindError;
@@ -117,10 +118,18 @@ pub fn declare(error: &DeclareError, vhost: &str) -> Refusal {
         DeclareError::ReservedName(Resource::Queue(name)) => {
             refused(format!("queue name '{name}' contains reserved prefix 'amq.*'"))
         }
-        DeclareError::UnknownKind(kind) => precondition(format!("invalid exchange type '{kind}'")),
-        DeclareError::NotBuilt(kind) => {
+        DeclareError::Type(TypeError::Unknown(kind)) if kind == "x-recent-history" => {
             Refusal::new(NotImplemented, format!("exchange type '{kind}'"))
         }
+        DeclareError::Type(TypeError::Unknown(kind)) => {
+            precondition(format!("invalid exchange type '{kind}'"))
+        }
+        DeclareError::Type(TypeError::DelayedUnknown) => precondition(
+            "Invalid argument, 'x-delayed-type' must be an existing exchange type".to_owned(),
+        ),
+        DeclareError::Type(TypeError::DelayedTwice) => precondition(
+            "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'".to_owned(),
+        ),
         DeclareError::Argument { resource, error } => argument(error, &of(resource)),
         DeclareError::AlternateNotText { resource, got } => precondition(format!(
             "invalid type '{got}' for arg 'alternate-exchange' in {}",
@@ -145,6 +154,10 @@ pub fn declare(error: &DeclareError, vhost: &str) -> Refusal {
         DeclareError::Rule(it) => breach(it),
         DeclareError::ParkingLot(name) => refused(format!(
             "{} is a parking lot of the broker's; it can be read and purged, not bound or deleted",
+            queue(name, vhost)
+        )),
+        DeclareError::Schedule(name) => refused(format!(
+            "{} holds what its exchange delivers later; it can be purged, not bound or deleted",
             queue(name, vhost)
         )),
         DeclareError::Declared { resource, origin } => {
@@ -235,6 +248,9 @@ fn bind(error: &BindError, vhost: &str) -> Refusal {
         BindError::WeightNotInteger(key) => {
             precondition(format!("The binding key must be an integer: <<\"{key}\">>"))
         }
+        BindError::KeyNotEmpty(key) => {
+            precondition(format!("Non empty binding '{key}' key not permitted"))
+        }
         BindError::WeightNotPositive => {
             precondition("The binding key must be greater than 0".to_owned())
         }
@@ -297,6 +313,13 @@ pub fn consume(error: &ConsumeError, queue_name: &str, vhost: &str) -> Refusal {
         ConsumeError::ExclusiveUse => {
             Refusal::new(AccessRefused, format!("{} in exclusive use", queue(queue_name, vhost)))
         }
+        ConsumeError::Schedule => Refusal::new(
+            AccessRefused,
+            format!(
+                "{} holds what its exchange delivers later; it can be purged, not consumed",
+                queue(queue_name, vhost)
+            ),
+        ),
         ConsumeError::Rule(it) => breach(it),
     }
 }

@@ -90,7 +90,7 @@ fn conflicts<H: Host>(host: &mut H, declared: &Vhost, sources: &Sources) -> Vec<
     for exchange in declared.exchanges.values() {
         let Some(there) = vhost.table.exchange(&exchange.name) else { continue };
         let differs = [
-            ("type", there.kind.as_str().to_owned(), exchange.kind.value.as_str().to_owned()),
+            ("type", there.type_name().to_owned(), exchange.kind.value.as_str().to_owned()),
             ("durable", there.durable.to_string(), exchange.durable.to_string()),
         ];
         let hashes = matches!(there.kind, Kind::ConsistentHash | Kind::ModulusHash);

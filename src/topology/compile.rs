@@ -43,6 +43,7 @@ pub fn exchange(exchange: &Exchange) -> ExchangeSpec {
     ExchangeSpec {
         name: exchange.name.clone(),
         kind: exchange.kind.value,
+        delays: false,
         durable: exchange.durable,
         auto_delete: exchange.auto_delete,
         internal: exchange.internal,

@@ -306,7 +306,14 @@ impl Exchange {
         match (&self.delivers, self.kind.value) {
             (Some(it), _) => it.value,
             (None, Kind::Fanout | Kind::Topic | Kind::Headers) => Delivers::Broadcast,
-            (None, Kind::Direct | Kind::ConsistentHash | Kind::ModulusHash) => Delivers::Work,
+            (
+                None,
+                Kind::Direct
+                | Kind::ConsistentHash
+                | Kind::ModulusHash
+                | Kind::Random
+                | Kind::LocalRandom,
+            ) => Delivers::Work,
         }
     }
 

@@ -229,7 +229,11 @@ pub(in crate::topology) fn could_match(
     headers_match: impl FnOnce() -> bool,
 ) -> bool {
     match kind {
-        Kind::Fanout | Kind::ConsistentHash | Kind::ModulusHash => true,
+        Kind::Fanout
+        | Kind::ConsistentHash
+        | Kind::ModulusHash
+        | Kind::Random
+        | Kind::LocalRandom => true,
         Kind::Direct if is_pattern(key) => topic::matches(key, binding_key),
         Kind::Direct => binding_key == key,
         Kind::Topic => topic::intersect(binding_key, key),

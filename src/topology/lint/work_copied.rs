@@ -65,8 +65,8 @@ fn find(facts: &Facts<'_>, report: &mut Report) {
     }
     for (name, subscriptions) in by_exchange {
         let Some(exchange) = facts.exchange(name) else { continue };
-        let hashes = matches!(exchange.kind.value, Kind::ConsistentHash | Kind::ModulusHash);
-        if exchange.delivers() == Delivers::Work && !hashes {
+        let picks_one = exchange.kind.value.picks_one();
+        if exchange.delivers() == Delivers::Work && !picks_one {
             for (first, second) in collisions(exchange, &subscriptions) {
                 report.add(finding(exchange, first, second));
             }

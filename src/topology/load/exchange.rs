@@ -124,19 +124,22 @@ pub(in crate::topology) fn load(
 }
 
 fn kind(fields: &Fields<'_>, report: &mut Report) -> Located<Kind> {
-    const KINDS: [(&str, Kind); 6] = [
+    const KINDS: [(&str, Kind); 8] = [
         ("direct", Kind::Direct),
         ("fanout", Kind::Fanout),
         ("topic", Kind::Topic),
         ("headers", Kind::Headers),
         ("x-consistent-hash", Kind::ConsistentHash),
         ("x-modulus-hash", Kind::ModulusHash),
+        ("x-random", Kind::Random),
+        ("x-local-random", Kind::LocalRandom),
     ];
     let found = match fields.get("type") {
         Some(item) => item.word(&KINDS, report),
         None => {
             let help = "write for example `type = \"topic\"`; the types are `direct`, `fanout`, \
-                        `topic`, `headers`, `x-consistent-hash` and `x-modulus-hash`";
+                        `topic`, `headers`, `x-consistent-hash`, `x-modulus-hash`, `x-random` and \
+                        `x-local-random`";
             fields.missing("type", help, report);
             None
         }
