@@ -463,3 +463,30 @@ async fn messages_held_back_by_an_exchange_survive_a_restart() {
     let waiting = channel.queue_declare(name.into(), passive, FieldTable::default()).await;
     assert_eq!(waiting.expect("is there").message_count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_seen_once_is_known_after_a_restart() {
+    let broker = start().await;
+    let (_keep, channel) = broker.channel().await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-message-deduplication".into(), AMQPValue::Boolean(true));
+    declare(&channel, "once", arguments).await;
+    publish_named(&channel, "once", "m1").await;
+    let broker = broker.restart().await;
+    let (_keep, channel) = broker.channel().await;
+    publish_named(&channel, "once", "m1").await;
+    publish_named(&channel, "once", "m2").await;
+    assert_eq!(get(&channel, "once").await.map(|it| it.0), Some("m1".into()));
+    assert_eq!(get(&channel, "once").await.map(|it| it.0), Some("m2".into()));
+    assert_eq!(get(&channel, "once").await, None);
+    assert!(broker.metrics().await.contains("railpost_duplicates_total 1"));
+}
+
+/// Publishes a persistent message whose body is its id.
+async fn publish_named(channel: &Channel, queue: &str, id: &str) {
+    let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(id.into());
+    let options = BasicPublishOptions::default();
+    let sent =
+        channel.basic_publish("".into(), queue.into(), options, id.as_bytes(), properties).await;
+    assert!(sent.expect("sent").await.expect("answered").is_ack());
+}

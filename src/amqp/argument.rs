@@ -1,5 +1,6 @@
 //! The `x-…` arguments of a queue, checked and typed once, when the queue is declared.
 
+use crate::amqp::deduplication::Deduplication;
 use crate::amqp::limit;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::table::Table;
@@ -25,6 +26,8 @@ pub struct QueueArguments {
     pub consumer_timeout: Option<Millis>,
     /// Where the key of a keyed queue is found (`x-railpost-key`).
     pub key: Option<KeySource>,
+    /// The queue takes each message once.
+    pub deduplication: Option<Deduplication>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -133,7 +136,7 @@ impl QueueType {
 
 /// The arguments RabbitMQ compares when a queue is declared again; any other key is stored and
 /// ignored.
-pub const COMPARED: [&str; 22] = [
+pub const COMPARED: [&str; 26] = [
     "x-queue-type",
     "x-message-ttl",
     "x-expires",
@@ -156,6 +159,10 @@ pub const COMPARED: [&str; 22] = [
     "x-max-in-memory-bytes",
     "x-queue-leader-locator",
     "x-railpost-key",
+    "x-message-deduplication",
+    "x-cache-size",
+    "x-cache-ttl",
+    "x-deduplication-header",
 ];
 
 impl QueueArguments {
@@ -186,6 +193,7 @@ impl QueueArguments {
             of("x-consumer-timeout").map(|it| millis(it, 0)).transpose()?;
         arguments.delayed_retry = delayed_retry(table)?;
         arguments.key = of("x-railpost-key").map(key_source).transpose()?;
+        arguments.deduplication = Deduplication::parse(table)?;
         check_words(table)?;
         match arguments.queue_type {
             QueueType::Classic => only_on(table, QueueType::Classic, &["x-dead-letter-strategy"])?,

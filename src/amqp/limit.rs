@@ -65,3 +65,6 @@ pub const BINDINGS_PER_VHOST: usize = 10_000_000;
 pub const CONSUMERS_PER_CHANNEL: usize = 65_536;
 /// Bodies bigger than this are kept as the chunks they came in, not copied together.
 pub const PACKED_BODY_BYTES: usize = 16 * 1024;
+
+/// Keys that a queue or exchange remembers to take each message once.
+pub const DEDUPLICATION_KEYS: usize = 1_000_000;

@@ -2,6 +2,7 @@
 //! knows nothing else of the program.
 
 pub mod argument;
+pub mod deduplication;
 pub mod delay;
 pub mod id;
 pub mod limit;

@@ -6,6 +6,7 @@ use crate::amqp::argument;
 use crate::amqp::argument::ArgumentError;
 use crate::amqp::argument::QueueArguments;
 use crate::amqp::argument::QueueType;
+use crate::amqp::deduplication::Deduplication;
 use crate::amqp::id::BatchId;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::id::QueueId;
@@ -15,6 +16,8 @@ use crate::amqp::name::QueueName;
 use crate::amqp::name::ServiceName;
 use crate::amqp::table::Table as Arguments;
 use crate::amqp::table::Value;
+use crate::broker::deduplication;
+use crate::broker::deduplication::Scope;
 use crate::broker::definition::Definition;
 use crate::broker::definition::Hex;
 use crate::broker::effect::with_queue;
@@ -168,6 +171,8 @@ pub fn declare_exchange<H: Host>(
             }
         },
     };
+    let error = |error| DeclareError::Argument { resource: resource.clone(), error };
+    Deduplication::parse(&declare.arguments).map_err(error)?;
     let vhost = host.vhost();
     if let Some(exchange) = vhost.table.exchange(&declare.name) {
         return check_same_exchange(vhost, exchange, declare, kind, alternate.as_ref())
@@ -554,6 +559,7 @@ pub(in crate::broker) fn forget_exchanges<H: Host>(
     let mut batch = BatchId(0);
     for name in names {
         batch = batch.max(schedule::remove(host, name));
+        deduplication::forget(host, &Scope::Exchange(name.clone()), name);
         let definition = Definition::Exchange {
             vhost: vhost.clone(),
             name: name.to_string(),

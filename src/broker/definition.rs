@@ -42,6 +42,15 @@ pub enum Definition {
         key: String,
         arguments: Hex,
     },
+    /// A message came to a queue or exchange that takes each once.
+    Seen {
+        vhost: String,
+        of_exchange: bool,
+        name: String,
+        /// What tells the message apart, as hex.
+        key: String,
+        at_ms: u64,
+    },
     /// Queue ids below this one were given out.
     QueueIds {
         next: u32,
@@ -83,6 +92,10 @@ impl Definition {
                 let kind = if *to_exchange { "exchange" } else { "queue" };
                 vec!["binding", vhost, source, kind, destination, key, &arguments.0]
             }
+            Definition::Seen { vhost, of_exchange, name, key, .. } => {
+                let kind = if *of_exchange { "exchange" } else { "queue" };
+                vec!["seen", vhost, kind, name, key]
+            }
             Definition::QueueIds { .. } => vec!["queue-ids"],
         };
         // Names may hold any byte but NUL is never needed in one; a name that has it only makes
@@ -106,6 +119,7 @@ impl Definition {
             Definition::Exchange { .. } => 2,
             Definition::Queue { .. } => 3,
             Definition::Binding { .. } => 4,
+            Definition::Seen { .. } => 5,
         }
     }
 }

@@ -6,6 +6,8 @@ use crate::amqp::id::QueueId;
 use crate::broker::declare::DeclareError;
 use crate::broker::declare::Resource;
 use crate::broker::declare::forget_exchanges;
+use crate::broker::deduplication;
+use crate::broker::deduplication::Scope;
 use crate::broker::definition::Definition;
 use crate::broker::definition::Hex;
 use crate::broker::effect::with_queue;
@@ -121,6 +123,9 @@ pub fn remove_queue<H: Host>(host: &mut H, id: QueueId, why: &'static str) -> (u
         }));
     }
     batch = batch.max(forget_exchanges(host, &vanished));
+    if record.settings.deduplication.is_some() {
+        deduplication::forget(host, &Scope::Queue(id), &record.name);
+    }
     let mut messages = 0;
     if let Some(queue) = host.remove_queue(id) {
         messages = queue.depth().ready;

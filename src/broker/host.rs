@@ -10,6 +10,8 @@ use crate::amqp::name::ConsumerTag;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
 use crate::amqp::time::Timestamp;
+use crate::broker::deduplication::Change;
+use crate::broker::deduplication::Windows;
 use crate::broker::definition::Definition;
 use crate::broker::rules::Breach;
 use crate::broker::vhost::Vhost;
@@ -63,8 +65,16 @@ pub trait Host {
     ) -> BatchId;
 
     /// As [`Host::append`] for many messages, all in one unit of the log that also forgets
-    /// `erased`; the batch is 0 when nothing of it is logged.
-    fn append_unit(&mut self, entries: &mut [Entry], erased: &[(QueueId, Seq)]) -> BatchId;
+    /// `erased` and makes `changes` to definitions; the batch is 0 when nothing of it is logged.
+    fn append_unit(
+        &mut self,
+        entries: &mut [Entry],
+        erased: &[(QueueId, Seq)],
+        changes: &[Change],
+    ) -> BatchId;
+
+    /// The keys that queues and exchanges have seen which take each message once.
+    fn windows<R>(&mut self, work: impl FnOnce(&mut Windows) -> R) -> R;
 
     /// Writes or removes a definition in the log; returns the batch that will have it.
     fn define(&mut self, definition: &Definition) -> BatchId;
@@ -127,6 +137,8 @@ pub struct Target {
     /// The strongest of a message's targets counts.
     pub durability: Durability,
     pub level: u8,
+    /// The queue takes each message once.
+    pub deduplicates: bool,
     /// [`Timestamp::NEVER`] without expiration.
     pub expires_at: Timestamp,
     /// Filled in by [`Host::append`] for durable queues; others number their own messages.
@@ -163,6 +175,11 @@ pub enum Note {
     /// An unroutable message on an exchange that says `drop`.
     Dropped {
         exchange: ExchangeName,
+    },
+    /// A message that had come before was not taken again.
+    Duplicate {
+        /// What had seen it.
+        at: String,
     },
     QueueDeleted {
         queue: QueueName,

@@ -12,6 +12,8 @@ use crate::amqp::message::Message;
 use crate::amqp::name::ConsumerTag;
 use crate::amqp::time::Timestamp;
 use crate::broker::consume;
+use crate::broker::deduplication::Change;
+use crate::broker::deduplication::Windows;
 use crate::broker::definition::Definition;
 use crate::broker::effect::settle_later;
 use crate::broker::effect::with_queue;
@@ -56,6 +58,7 @@ pub struct Memory<C> {
     /// Everything defined and not undefined, by key.
     pub definitions: BTreeMap<Vec<u8>, Definition>,
     queues: BTreeMap<QueueId, Queue>,
+    windows: Windows,
     reply_consumers: BTreeMap<String, ConsumerId>,
     next_queue: u32,
     next_batch: u64,
@@ -101,6 +104,7 @@ impl<C: Clients> Memory<C> {
             notes: Vec::new(),
             definitions: BTreeMap::new(),
             queues: BTreeMap::new(),
+            windows: Windows::default(),
             reply_consumers: BTreeMap::new(),
             next_queue: 0,
             next_batch: 0,
@@ -241,8 +245,19 @@ impl<C: Clients> Host for Memory<C> {
         BatchId(if stored { self.next_batch } else { 0 })
     }
 
-    fn append_unit(&mut self, entries: &mut [Entry], erased: &[(QueueId, Seq)]) -> BatchId {
+    fn append_unit(
+        &mut self,
+        entries: &mut [Entry],
+        erased: &[(QueueId, Seq)],
+        changes: &[Change],
+    ) -> BatchId {
         let mut batch = BatchId(0);
+        for change in changes {
+            batch = match change {
+                Change::Define(definition) => self.define(definition),
+                Change::Undefine(definition) => self.undefine(definition),
+            };
+        }
         for entry in entries {
             let of_entry = self.append(&entry.message, entry.stored, &mut entry.targets, None);
             batch = batch.max(of_entry);
@@ -263,6 +278,10 @@ impl<C: Clients> Host for Memory<C> {
         self.definitions.remove(&definition.key());
         self.next_batch += 1;
         BatchId(self.next_batch)
+    }
+
+    fn windows<R>(&mut self, work: impl FnOnce(&mut Windows) -> R) -> R {
+        work(&mut self.windows)
     }
 
     fn later(&mut self) -> &mut Vec<(QueueId, Effect)> {

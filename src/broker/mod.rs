@@ -11,6 +11,7 @@ pub mod confirm;
 pub mod consume;
 pub mod dead_letter;
 pub mod declare;
+pub mod deduplication;
 pub mod definition;
 pub mod delete;
 pub mod effect;

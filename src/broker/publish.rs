@@ -12,6 +12,10 @@ use crate::amqp::property::Properties;
 use crate::amqp::property::Property;
 use crate::amqp::time::Timestamp;
 use crate::broker::confirm::Confirm;
+use crate::broker::deduplication::Admitted;
+use crate::broker::deduplication::admit_at_exchange;
+use crate::broker::deduplication::admit_at_queues;
+use crate::broker::deduplication::later_of;
 use crate::broker::effect::settle_later;
 use crate::broker::effect::with_queue;
 use crate::broker::host::Entry;
@@ -38,6 +42,8 @@ pub struct Scratch {
     pub routes: Routes,
     pub(in crate::broker) targets: Vec<Target>,
     pub bytes: Vec<u8>,
+    /// Of a message that is published: the keys by which it is told from others.
+    admitted: Option<Admitted>,
 }
 
 impl Scratch {
@@ -89,6 +95,12 @@ pub fn publish<H: Host>(
         host.note(Note::Published { routed });
         return Ok(Published { routed, confirm: Confirm::Now });
     }
+    let mut admitted = Admitted::default();
+    if let Some(confirm) = admit_at_exchange(host, message, &mut admitted) {
+        host.note(Note::Published { routed: true });
+        return Ok(Published { routed: true, confirm });
+    }
+    scratch.admitted = Some(admitted);
     let routed = !scratch.routes.is_empty();
     let confirm = if routed {
         let shown = shown(host.vhost(), message, &mut scratch.bytes);
@@ -96,6 +108,9 @@ pub fn publish<H: Host>(
     } else {
         unroutable(host, scratch, message)
     };
+    if let Some(admitted) = scratch.admitted.take() {
+        admitted.abandon(host);
+    }
     host.note(Note::Published { routed });
     settle_later(host);
     Ok(Published { routed, confirm })
@@ -165,6 +180,13 @@ pub(in crate::broker) fn place<H: Host>(
 ) -> Confirm {
     let mut targets = std::mem::take(&mut scratch.targets);
     find_targets(host, &scratch.routes, message, &mut targets);
+    if let Some(admitted) = scratch.admitted.take()
+        && moved.is_none()
+        && (!admitted.is_empty() || targets.iter().any(|it| it.deduplicates))
+    {
+        scratch.targets = targets;
+        return place_once(host, scratch, message, admitted);
+    }
     let stored = is_stored(message, &targets);
     let logged = stored || moved.is_some() || targets.iter().any(|it| it.durable);
     let batch = match logged {
@@ -176,6 +198,24 @@ pub(in crate::broker) fn place<H: Host>(
     confirm
 }
 
+/// As [`place`] in `scratch.targets`, but not where the message has been before.
+fn place_once<H: Host>(
+    host: &mut H,
+    scratch: &mut Scratch,
+    message: &Message,
+    mut admitted: Admitted,
+) -> Confirm {
+    let mut targets = std::mem::take(&mut scratch.targets);
+    let seen = admit_at_queues(host, message, &mut targets, &mut admitted);
+    let stored = is_stored(message, &targets);
+    let mut entry = [Entry { message: message.clone(), stored, targets }];
+    let batch = host.append_unit(&mut entry, &[], &admitted.changes);
+    let batch = if stored { batch } else { BatchId(0) };
+    let confirm = enqueue_all(host, &entry[0].targets, message, batch);
+    admitted.settle(host, 0..admitted.n_keys(), confirm);
+    later_of(seen, Some(confirm)).unwrap_or(confirm)
+}
+
 /// Publishes many messages as one unit of the log, which also forgets `erased`. For each message
 /// what its publisher waits for, `None` when no queue took it; and the batch that has the unit.
 pub(in crate::broker) fn place_all<'m, H: Host>(
@@ -184,27 +224,32 @@ pub(in crate::broker) fn place_all<'m, H: Host>(
     messages: impl Iterator<Item = &'m Message>,
     erased: &[(QueueId, Seq)],
 ) -> (Vec<Option<Confirm>>, BatchId) {
-    let mut entries = Vec::new();
+    let (mut entries, mut seen_keys, mut admitted) = (Vec::new(), Vec::new(), Admitted::default());
     for message in messages {
-        let mut targets = Vec::new();
+        let (mut targets, n_keys) = (Vec::new(), admitted.n_keys());
+        let mut seen = admit_at_exchange(host, message, &mut admitted);
         // An exchange that was deleted since routes the message nowhere.
-        if find_routes(host.vhost(), message, &mut scratch.routes).is_ok() {
+        if seen.is_none() && find_routes(host.vhost(), message, &mut scratch.routes).is_ok() {
             find_targets(host, &scratch.routes, message, &mut targets);
+            seen = admit_at_queues(host, message, &mut targets, &mut admitted);
         }
         let shown = shown(host.vhost(), message, &mut scratch.bytes);
         let message = shown.unwrap_or_else(|| message.clone());
         let stored = is_stored(&message, &targets);
+        seen_keys.push((seen, n_keys..admitted.n_keys()));
         entries.push(Entry { message, stored, targets });
     }
-    let batch = host.append_unit(&mut entries, erased);
+    let batch = host.append_unit(&mut entries, erased, &admitted.changes);
     let mut confirms = Vec::with_capacity(entries.len());
-    for entry in &entries {
+    for (entry, (seen, keys)) in entries.iter().zip(seen_keys) {
         let batch = if entry.stored { batch } else { BatchId(0) };
         let confirm = match entry.targets.is_empty() {
+            true if seen.is_some() => seen,
             true => place_elsewhere(host, scratch, &entry.message),
             false => Some(enqueue_all(host, &entry.targets, &entry.message, batch)),
         };
-        confirms.push(confirm);
+        admitted.settle(host, keys, confirm.unwrap_or(Confirm::Refused));
+        confirms.push(later_of(seen, confirm));
     }
     (confirms, batch)
 }
@@ -285,6 +330,7 @@ fn target(vhost: &Vhost, id: QueueId, message: &Message, now: Timestamp) -> Opti
         queue: id,
         durable: settings.durable,
         durability: settings.durability,
+        deduplicates: settings.deduplication.is_some(),
         level,
         expires_at: expiry(settings, message, now),
         seq: None,

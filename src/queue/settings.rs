@@ -4,6 +4,7 @@ use crate::amqp::argument::KeySource;
 use crate::amqp::argument::Overflow;
 use crate::amqp::argument::QueueArguments;
 use crate::amqp::argument::QueueType;
+use crate::amqp::deduplication::Deduplication;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::time::Millis;
 use crate::queue::retry::RetryPolicy;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub consumer_timeout: Option<Millis>,
     /// Messages stay as long as their `x-delay` header says, whatever their expiration is.
     pub schedule: bool,
+    /// Messages that came before are not taken again.
+    pub deduplication: Option<Deduplication>,
 }
 
 /// When a persistent message in a durable queue counts as safe, so that it is confirmed.
@@ -116,6 +119,7 @@ impl Settings {
             keyed: arguments.key.clone().map(|source| Keyed { source, hold: false }),
             consumer_timeout: arguments.consumer_timeout,
             schedule: false,
+            deduplication: arguments.deduplication.clone(),
         }
     }
 

@@ -21,6 +21,7 @@ use crate::amqp::id::Seq;
 use crate::amqp::limit;
 use crate::amqp::message::Message;
 use crate::amqp::time::Timestamp;
+use crate::broker::deduplication::Change;
 use crate::broker::definition::Definition;
 use crate::broker::host;
 use crate::broker::host::Moved;
@@ -153,8 +154,10 @@ impl Log {
         &self,
         entries: &mut [host::Entry],
         erased: &[(QueueId, Seq)],
+        changes: &[Change],
     ) -> BatchId {
-        let is_logged = !erased.is_empty() || entries.iter().any(|it| it.stored);
+        let stores = entries.iter().any(|it| it.stored);
+        let is_logged = stores || !erased.is_empty() || !changes.is_empty();
         self.with(is_logged, |open| {
             for entry in entries {
                 let durability = open.number(&mut entry.targets, entry.stored);
@@ -167,6 +170,12 @@ impl Log {
             }
             for (queue, seq) in erased {
                 open.batch.ack(*queue, *seq, cause_number(effect::Cause::Acked));
+            }
+            for change in changes {
+                match change {
+                    Change::Define(it) => open.batch.define(&it.key(), &it.value()),
+                    Change::Undefine(it) => open.batch.undefine(&it.key()),
+                }
             }
             if is_logged {
                 open.batch.require_sync();

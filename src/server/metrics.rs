@@ -24,6 +24,7 @@ pub(in crate::server) struct Metrics {
     pub(in crate::server) routed: Counter,
     pub(in crate::server) unroutable: Counter,
     pub(in crate::server) dropped: Counter,
+    pub(in crate::server) duplicates: Counter,
     pub(in crate::server) letters_lost: Counter,
     pub(in crate::server) refused: Counter,
     pub(in crate::server) warned: Counter,
@@ -56,6 +57,10 @@ impl Metrics {
                 "unroutable messages dropped because their exchange says so"
             );
             metrics::describe_counter!(
+                "railpost_duplicates_total",
+                "messages that had come before and were not taken again"
+            );
+            metrics::describe_counter!(
                 "railpost_dead_letters_lost_total",
                 "dead letters that no queue took"
             );
@@ -81,6 +86,7 @@ impl Metrics {
                 routed: metrics::counter!("railpost_routed_total"),
                 unroutable: metrics::counter!("railpost_unroutable_total"),
                 dropped: metrics::counter!("railpost_unroutable_dropped_total"),
+                duplicates: metrics::counter!("railpost_duplicates_total"),
                 letters_lost: metrics::counter!("railpost_dead_letters_lost_total"),
                 refused: metrics::counter!("railpost_requests_refused_total"),
                 warned: metrics::counter!("railpost_rule_warnings_total"),

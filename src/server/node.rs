@@ -233,6 +233,10 @@ impl Node {
                 self.metrics.dropped.increment(1);
                 tracing::debug!(%vhost, %exchange, "unroutable message dropped as declared");
             }
+            Note::Duplicate { at } => {
+                self.metrics.duplicates.increment(1);
+                tracing::debug!(%vhost, at, "a message that had come before was not taken again");
+            }
             Note::QueueDeleted { queue, why, messages } => {
                 tracing::debug!(%vhost, %queue, messages, "queue deleted: {why}");
             }

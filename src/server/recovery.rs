@@ -10,6 +10,9 @@ use crate::amqp::id::Seq;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
 use crate::amqp::name::VhostName;
+use crate::amqp::time::Timestamp;
+use crate::broker::deduplication::Scope;
+use crate::broker::deduplication::parse_key;
 use crate::broker::definition::Definition;
 use crate::broker::schedule;
 use crate::broker::vhost::QueueKind;
@@ -71,7 +74,10 @@ pub(in crate::server) fn next_queue_id<D: Disk>(
     let defined = definitions.iter().map(|it| match it {
         Definition::QueueIds { next } => *next,
         Definition::Queue { id, .. } => id + 1,
-        Definition::Vhost { .. } | Definition::Exchange { .. } | Definition::Binding { .. } => 1,
+        Definition::Vhost { .. }
+        | Definition::Exchange { .. }
+        | Definition::Binding { .. }
+        | Definition::Seen { .. } => 1,
     });
     let stored = store.queues().into_iter().map(|it| it.id.0 + 1);
     defined.chain(stored).max().unwrap_or(1)
@@ -94,6 +100,7 @@ pub(in crate::server) fn restore<D: Disk>(
     for (name, vhost) in vhosts {
         live.insert(name, node.add_vhost(LiveVhost::new(vhost)));
     }
+    restore_windows(node, definitions, &live);
     let mut known = BTreeSet::new();
     for (vhost, record) in queues {
         let Some(vhost) = live.get(&vhost) else { continue };
@@ -111,6 +118,36 @@ pub(in crate::server) fn restore<D: Disk>(
     Ok(recovered)
 }
 
+/// What queues and exchanges have seen that take each message once.
+fn restore_windows(
+    node: &Node,
+    definitions: &[Definition],
+    vhosts: &BTreeMap<String, Arc<LiveVhost>>,
+) {
+    let mut all = Vec::new();
+    for definition in definitions {
+        if let Definition::Seen { vhost, of_exchange, name, key, at_ms } = definition {
+            all.push((*at_ms, vhost, *of_exchange, name, key, definition));
+        }
+    }
+    all.sort_by_key(|it| it.0);
+    for (at_ms, vhost, of_exchange, name, key, definition) in all {
+        let vhost = vhosts.get(vhost);
+        let scope = vhost.and_then(|vhost| {
+            let table = &vhost.definitions.read().vhost.table;
+            match of_exchange {
+                true => table.exchange(name).map(|it| Scope::Exchange(it.name.clone())),
+                false => table.queue(name).map(Scope::Queue),
+            }
+        });
+        let (Some(vhost), Some(scope), Some(key)) = (vhost, scope, parse_key(key)) else {
+            node.log.undefine(definition);
+            continue;
+        };
+        vhost.windows.lock().restore(scope, key, Timestamp::from_millis(at_ms));
+    }
+}
+
 /// One definition; those it refers to came before.
 fn restore_definition(
     definition: &Definition,
@@ -119,7 +156,7 @@ fn restore_definition(
     queues: &mut Vec<(String, QueueRecord)>,
 ) {
     match definition {
-        Definition::QueueIds { .. } => {}
+        Definition::QueueIds { .. } | Definition::Seen { .. } => {}
         Definition::Vhost { name } => {
             vhosts.insert(name.clone(), Vhost::new(VhostName::new(name)));
         }

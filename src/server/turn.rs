@@ -19,6 +19,8 @@ use crate::amqp::id::Seq;
 use crate::amqp::message::Message;
 use crate::amqp::name::ConsumerTag;
 use crate::amqp::time::Timestamp;
+use crate::broker::deduplication::Change;
+use crate::broker::deduplication::Windows;
 use crate::broker::definition::Definition;
 use crate::broker::effect::settle_later;
 use crate::broker::host::Entry;
@@ -181,8 +183,17 @@ impl<'a> Host for Turn<'a> {
         self.node.log.append(message, stored, targets, moved)
     }
 
-    fn append_unit(&mut self, entries: &mut [Entry], erased: &[(QueueId, Seq)]) -> BatchId {
-        self.node.log.append_unit(entries, erased)
+    fn append_unit(
+        &mut self,
+        entries: &mut [Entry],
+        erased: &[(QueueId, Seq)],
+        changes: &[Change],
+    ) -> BatchId {
+        self.node.log.append_unit(entries, erased, changes)
+    }
+
+    fn windows<R>(&mut self, work: impl FnOnce(&mut Windows) -> R) -> R {
+        work(&mut self.vhost.windows.lock())
     }
 
     fn define(&mut self, definition: &Definition) -> BatchId {

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 
 use crate::amqp::id::QueueId;
 use crate::amqp::name::VhostName;
+use crate::broker::deduplication::Windows;
 use crate::broker::vhost::Vhost;
 use crate::queue::Queue;
 use crate::queue::effect::Effect;
@@ -21,6 +22,8 @@ pub(in crate::server) struct LiveVhost {
     pub(in crate::server) definitions: RwLock<Definitions>,
     /// What a turn left over because it was too much for one.
     pub(in crate::server) later: Mutex<Vec<(QueueId, Effect)>>,
+    /// Held for a moment only, with no other lock taken under it.
+    pub(in crate::server) windows: Mutex<Windows>,
 }
 
 /// Who is what in a vhost, and where its queues are.
@@ -43,6 +46,7 @@ impl LiveVhost {
             name: vhost.name.clone(),
             definitions: RwLock::new(Definitions { vhost, queues: HashMap::default() }),
             later: Mutex::new(Vec::new()),
+            windows: Mutex::default(),
         })
     }
 }

@@ -84,6 +84,8 @@ mod delegate {
     //! The desk is the memory host, and knows whose turn it is.
 
     use railpost::amqp::id::Seq;
+    use railpost::broker::deduplication::Change;
+    use railpost::broker::deduplication::Windows;
     use railpost::broker::definition::Definition;
     use railpost::broker::host::Entry;
     use railpost::broker::host::Host;
@@ -132,8 +134,17 @@ mod delegate {
         ) -> BatchId {
             self.0.append(message, stored, targets, moved)
         }
-        fn append_unit(&mut self, entries: &mut [Entry], erased: &[(QueueId, Seq)]) -> BatchId {
-            self.0.append_unit(entries, erased)
+        fn append_unit(
+            &mut self,
+            entries: &mut [Entry],
+            erased: &[(QueueId, Seq)],
+            changes: &[Change],
+        ) -> BatchId {
+            self.0.append_unit(entries, erased, changes)
+        }
+
+        fn windows<R>(&mut self, work: impl FnOnce(&mut Windows) -> R) -> R {
+            self.0.windows(work)
         }
         fn define(&mut self, definition: &Definition) -> BatchId {
             self.0.define(definition)
