@@ -39,7 +39,9 @@ fn carry_out<P: Ports>(queue: QueueId, effect: Effect, ports: &mut P) {
         Effect::Purge { below, except } => ports.purge(queue, below, &except),
         Effect::Wake { at } => ports.wake(queue, at),
         Effect::Fetch(fetch) => ports.fetch(queue, fetch),
-        Effect::DeadLetter(_) | Effect::Park(_) | Effect::Delete(_) => ports.later(queue, effect),
+        Effect::DeadLetter(_) | Effect::Park(_) | Effect::Late { .. } | Effect::Delete(_) => {
+            ports.later(queue, effect);
+        }
     }
 }
 
@@ -61,6 +63,11 @@ fn settle_one<H: Host>(host: &mut H, queue: QueueId, effect: &Effect) {
     match effect {
         Effect::DeadLetter(dead) => dead_letter::publish_dead(host, queue, dead),
         Effect::Park(dead) => parking::park(host, queue, dead),
+        Effect::Late { consumer, timeout } => {
+            if host.vhost().rules.late_ack_closes {
+                host.late(*consumer, *timeout);
+            }
+        }
         Effect::Delete(cause) => {
             let why = match cause {
                 DeleteCause::Unused => "its last consumer went",

@@ -9,6 +9,7 @@ use crate::amqp::message::Message;
 use crate::amqp::name::ConsumerTag;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
+use crate::amqp::time::Millis;
 use crate::amqp::time::Timestamp;
 use crate::broker::deduplication::Change;
 use crate::broker::deduplication::Windows;
@@ -85,6 +86,9 @@ pub trait Host {
 
     /// A consumer is gone because its queue is: its client is told, if it can be.
     fn cancel(&mut self, consumer: ConsumerId);
+
+    /// A consumer did not ack within `timeout`: its channel is to be closed.
+    fn late(&mut self, consumer: ConsumerId, timeout: Millis);
 
     /// Makes a channel reachable for answers to its requests; `None` ends that.
     fn set_reply_consumer(&mut self, token: &str, consumer: Option<ConsumerId>);

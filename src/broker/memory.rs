@@ -10,6 +10,7 @@ use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
 use crate::amqp::message::Message;
 use crate::amqp::name::ConsumerTag;
+use crate::amqp::time::Millis;
 use crate::amqp::time::Timestamp;
 use crate::broker::consume;
 use crate::broker::deduplication::Change;
@@ -43,6 +44,9 @@ pub trait Clients {
 
     /// Tells a consumer's client that it was cancelled.
     fn cancel(&mut self, consumer: ConsumerId);
+
+    /// The channel of a consumer that acks too late is to be closed.
+    fn late(&mut self, consumer: ConsumerId, timeout: Millis);
 
     /// Delivers an answer to a channel that waits for it.
     fn reply(&mut self, to: ConsumerId, message: &Message) -> bool;
@@ -290,6 +294,10 @@ impl<C: Clients> Host for Memory<C> {
 
     fn cancel(&mut self, consumer: ConsumerId) {
         self.ports.clients.cancel(consumer);
+    }
+
+    fn late(&mut self, consumer: ConsumerId, timeout: Millis) {
+        self.ports.clients.late(consumer, timeout);
     }
 
     fn set_reply_consumer(&mut self, token: &str, consumer: Option<ConsumerId>) {

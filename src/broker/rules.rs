@@ -20,6 +20,9 @@ pub struct Rules {
     pub authenticated_identity: bool,
     /// Client-sent `x-death` headers do not count (`client_x_death = "ignore"`).
     pub ignore_client_deaths: bool,
+    /// A consumer that acks too late loses its channel, not only the delivery
+    /// (`late_ack = "close-channel"`).
+    pub late_ack_closes: bool,
     pub services: Vec<ServiceRule>,
     pub exchanges: BTreeMap<ExchangeName, ExchangeRule>,
     pub queues: BTreeMap<QueueName, QueueRule>,

@@ -122,6 +122,7 @@ fn plan(args: &ServeArgs) -> Result<Plan, String> {
             connections_max: file.connections_max.unwrap_or(defaults.connections_max),
             users: file.users,
             vhosts: file.vhosts,
+            compat: file.compat,
         },
     })
 }

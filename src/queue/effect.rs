@@ -1,7 +1,9 @@
 //! What a queue wants done outside itself.
 
+use crate::amqp::id::ConsumerId;
 use crate::amqp::id::Seq;
 use crate::amqp::message::Message;
+use crate::amqp::time::Millis;
 use crate::amqp::time::Timestamp;
 use crate::queue::entry::Mark;
 
@@ -25,6 +27,8 @@ pub enum Effect {
     /// Read messages of this queue from the log and hand them to
     /// [`Queue::loaded`](crate::queue::Queue::loaded).
     Fetch(Fetch),
+    /// A delivery was not settled in time and was taken back.
+    Late { consumer: ConsumerId, timeout: Millis },
     /// The queue is to be deleted.
     Delete(DeleteCause),
 }

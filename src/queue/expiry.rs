@@ -251,6 +251,8 @@ impl Queue {
         late.sort_unstable_by_key(|(seq, _)| *seq);
         for (_, handle) in late {
             if let Some(unacked) = self.take_unacked(handle) {
+                let late = unacked.consumer.map(|consumer| Effect::Late { consumer, timeout });
+                effects.extend(late);
                 self.failed(unacked, Failure::AckTimeout, true, now, effects);
             }
         }

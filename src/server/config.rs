@@ -25,6 +25,17 @@ pub struct ServerConfig {
     pub connections_max: usize,
     pub users: Vec<UserConfig>,
     pub vhosts: Vec<String>,
+    pub compat: Compat,
+}
+
+/// What the broker says of itself, for clients that only believe in another name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compat {
+    /// `product` of the server properties instead of `railpost`.
+    pub product: Option<String>,
+    /// `version` of the server properties.
+    pub version: Option<String>,
 }
 
 /// `railpost.toml`. Every key is optional.
@@ -44,6 +55,8 @@ pub struct ConfigFile {
     pub vhosts: Vec<String>,
     #[serde(default)]
     pub users: Vec<UserConfig>,
+    #[serde(default)]
+    pub compat: Compat,
 }
 
 /// A user of the configuration file: a password, or a hash in RabbitMQ's form.
@@ -83,6 +96,7 @@ impl Default for ServerConfig {
             connections_max: 100_000,
             users: Vec::new(),
             vhosts: Vec::new(),
+            compat: Compat::default(),
         }
     }
 }

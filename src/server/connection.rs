@@ -177,8 +177,8 @@ impl Client {
         if self.hangup {
             return Some(End::Closed);
         }
-        if self.link.outbox.lock().has_drained() {
-            self.turn(|_, turn| Connection::serve_drained(turn));
+        if self.link.outbox.lock().has_work() {
+            self.turn(|session, turn| session.serve_outbox(turn));
         }
         None
     }

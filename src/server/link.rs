@@ -98,7 +98,7 @@ impl Link {
     /// Writes for another connection's turn: what cannot be written now, the owner writes.
     pub(in crate::server) fn flush_from_outside(&self) {
         let flushed = self.write_loop();
-        if flushed != Flushed::All || self.outbox.lock().has_drained() {
+        if flushed != Flushed::All || self.outbox.lock().has_work() {
             self.wake.notify_one();
         }
     }

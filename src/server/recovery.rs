@@ -260,6 +260,7 @@ fn restore_queue<D: Disk>(
             | Effect::Remember { .. }
             | Effect::MayHaveDelivered { .. }
             | Effect::Purge { .. }
+            | Effect::Late { .. }
             | Effect::Delete(_) => {}
         }
     }

@@ -16,6 +16,7 @@ use crate::amqp::table::Table;
 use crate::amqp::table::Value;
 use crate::queue::settings::Durability;
 use crate::server::clock::Clock;
+use crate::server::config::Compat;
 use crate::server::config::ConfigError;
 use crate::server::config::ServerConfig;
 use crate::server::control;
@@ -216,7 +217,7 @@ fn to_report(recovery: &Recovery, node: &Node) -> LogReport {
 
 fn session_limits(config: &ServerConfig, topology: &Topology) -> SessionLimits {
     SessionLimits {
-        server_properties: server_properties(topology),
+        server_properties: server_properties(topology, &config.compat),
         channel_max: limit::CHANNEL_MAX,
         frame_max: limit::FRAME_MAX,
         heartbeat: config.heartbeat_secs,
@@ -228,7 +229,7 @@ fn session_limits(config: &ServerConfig, topology: &Topology) -> SessionLimits {
 ///
 /// COMPAT: the version begins with that of the RabbitMQ whose behaviour is followed, because
 /// client libraries branch on it; what follows the plus sign is ours.
-fn server_properties(topology: &Topology) -> Table {
+fn server_properties(topology: &Topology, compat: &Compat) -> Table {
     const CAPABILITIES: [&str; 9] = [
         "publisher_confirms",
         "exchange_exchange_bindings",
@@ -249,8 +250,8 @@ fn server_properties(topology: &Topology) -> Table {
         ("durability".to_owned(), Value::text(&durability(topology))),
         ("information".to_owned(), Value::text("Licensed under MIT or Apache-2.0")),
         ("platform".to_owned(), Value::text("Rust")),
-        ("product".to_owned(), Value::text("railpost")),
-        ("version".to_owned(), Value::text(version)),
+        ("product".to_owned(), Value::text(compat.product.as_deref().unwrap_or("railpost"))),
+        ("version".to_owned(), Value::text(compat.version.as_deref().unwrap_or(version))),
     ])
 }
 

@@ -18,6 +18,7 @@ use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
 use crate::amqp::message::Message;
 use crate::amqp::name::ConsumerTag;
+use crate::amqp::time::Millis;
 use crate::amqp::time::Timestamp;
 use crate::broker::deduplication::Change;
 use crate::broker::deduplication::Windows;
@@ -211,6 +212,12 @@ impl<'a> Host for Turn<'a> {
     fn cancel(&mut self, consumer: ConsumerId) {
         if let Some(link) = self.ports.link(consumer.connection) {
             link.outbox.lock().cancel(consumer);
+        }
+    }
+
+    fn late(&mut self, consumer: ConsumerId, timeout: Millis) {
+        if let Some(link) = self.ports.link(consumer.connection) {
+            link.outbox.lock().late(consumer.channel, timeout);
         }
     }
 

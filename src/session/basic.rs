@@ -104,8 +104,12 @@ impl Connection {
         }
     }
 
-    /// Serves consumers that waited for the outbox to be sent.
-    pub fn serve_drained<D: Desk>(desk: &mut D) {
+    /// Serves consumers that waited for the outbox to be sent, and closes channels that acked too
+    /// late.
+    pub fn serve_outbox<D: Desk>(&mut self, desk: &mut D) {
+        for (channel, timeout) in desk.outbox(|outbox| outbox.take_late()) {
+            self.refuse(&refusal::late_ack(channel, timeout), channel.0, (0, 0), desk);
+        }
         for (queue, consumer) in desk.outbox(|outbox| outbox.take_drained()) {
             consume::resume(desk, queue, consumer);
         }

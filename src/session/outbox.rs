@@ -13,6 +13,7 @@ use crate::amqp::id::QueueId;
 use crate::amqp::limit;
 use crate::amqp::message::Message;
 use crate::amqp::name::ConsumerTag;
+use crate::amqp::time::Millis;
 use crate::broker::consume::Held;
 use crate::codec::buffer::FrameBuffer;
 use crate::codec::encode;
@@ -35,7 +36,9 @@ pub struct Outbox {
     channels: HashMap<ChannelId, Outgoing, RandomState>,
     /// Consumers that were refused a delivery because too much was unsent.
     stalled: Vec<(QueueId, ConsumerId)>,
-    /// Consumers whose queue is gone: their sessions forget them.
+    /// Channels to be closed because a consumer of theirs acked too late.
+    late: Vec<(ChannelId, Millis)>,
+    /// Nothing is delivered any more.
     closed: bool,
 }
 
@@ -80,6 +83,7 @@ impl Outbox {
             tells_cancel: false,
             channels: HashMap::default(),
             stalled: Vec::new(),
+            late: Vec::new(),
             closed: false,
         }
     }
@@ -144,6 +148,18 @@ impl Outbox {
             let consumer_tag = consuming.tag.to_string();
             self.reply(id.channel.0, &Reply::BasicCancel { consumer_tag });
         }
+    }
+
+    /// A consumer of a channel did not ack in time; its session is to close the channel.
+    pub fn late(&mut self, channel: ChannelId, timeout: Millis) {
+        if self.channels.contains_key(&channel) && self.late.iter().all(|it| it.0 != channel) {
+            self.late.push((channel, timeout));
+        }
+    }
+
+    /// The channels that are to be closed for that.
+    pub fn take_late(&mut self) -> Vec<(ChannelId, Millis)> {
+        std::mem::take(&mut self.late)
     }
 
     /// Step 11 of a message's path, called by `queue::dispatch`; next is
@@ -295,14 +311,15 @@ impl Outbox {
 
     /// Consumers that may be served again because enough was sent.
     pub fn take_drained(&mut self) -> Vec<(QueueId, ConsumerId)> {
-        if self.stalled.is_empty() || self.frames.len() > limit::OUTBOX_BYTES_LOW {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.stalled)
+        if self.has_drained() { std::mem::take(&mut self.stalled) } else { Vec::new() }
     }
 
-    /// Whether [`Outbox::take_drained`] would return something.
-    pub fn has_drained(&self) -> bool {
+    /// Whether [`Outbox::take_drained`] or [`Outbox::take_late`] would return something.
+    pub fn has_work(&self) -> bool {
+        !self.late.is_empty() || self.has_drained()
+    }
+
+    fn has_drained(&self) -> bool {
         !self.stalled.is_empty() && self.frames.len() <= limit::OUTBOX_BYTES_LOW
     }
 

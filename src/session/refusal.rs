@@ -5,11 +5,13 @@
 
 use crate::amqp::argument::ArgumentError;
 use crate::amqp::argument::ArgumentFault;
+use crate::amqp::id::ChannelId;
 use crate::amqp::limit;
 use crate::amqp::reply_code::ReplyCode;
 use crate::amqp::reply_code::Scope;
 use crate::amqp::table;
 use crate::amqp::table::Value;
+use crate::amqp::time::Millis;
 use crate::broker::consume::ConsumeError;
 use crate::broker::declare::DeclareError;
 use crate::broker::declare::Inequivalent;
@@ -322,6 +324,16 @@ pub fn consume(error: &ConsumeError, queue_name: &str, vhost: &str) -> Refusal {
         ),
         ConsumeError::Rule(it) => breach(it),
     }
+}
+
+/// COMPAT: RabbitMQ's text, where a late ack costs the channel.
+pub fn late_ack(channel: ChannelId, timeout: Millis) -> Refusal {
+    let text = format!(
+        "delivery acknowledgement on channel {} timed out. Timeout value used: {} ms. This \
+         timeout value can be configured, see consumers doc guide to learn more",
+        channel.0, timeout.0
+    );
+    Refusal::new(PreconditionFailed, text)
 }
 
 pub fn unknown_tag(UnknownTag(tag): UnknownTag) -> Refusal {

@@ -181,6 +181,7 @@ pub fn rules(vhost: &Vhost, sources: &Sources) -> Rules {
         undeclared: vhost.settings.undeclared(),
         authenticated_identity: vhost.settings.authenticated_identity.is_some_and(|it| it.value),
         ignore_client_deaths: vhost.settings.ignore_client_deaths.is_some_and(|it| it.value),
+        late_ack_closes: vhost.settings.late_ack_closes.is_some_and(|it| it.value),
         services: services.collect(),
         exchanges: exchanges.collect(),
         queues: queues.collect(),

@@ -66,6 +66,7 @@ pub struct VhostSettings {
     /// `true` when only certificate and user say who a connection is.
     pub authenticated_identity: Option<Located<bool>>,
     pub ignore_client_deaths: Option<Located<bool>>,
+    pub late_ack_closes: Option<Located<bool>>,
     /// When messages of queues that say nothing themselves count as safe.
     pub durability: Option<Located<Durability>>,
 }

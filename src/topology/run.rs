@@ -101,6 +101,8 @@ impl Clients for Inbox {
 
     fn cancel(&mut self, _: ConsumerId) {}
 
+    fn late(&mut self, _: ConsumerId, _: Millis) {}
+
     fn reply(&mut self, _: ConsumerId, _: &Message) -> bool {
         false
     }

@@ -67,6 +67,12 @@ impl Clients for Outboxes {
             outbox.cancel(consumer);
         }
     }
+
+    fn late(&mut self, consumer: ConsumerId, timeout: Millis) {
+        if let Some(outbox) = self.all.get_mut(&consumer.connection) {
+            outbox.late(consumer.channel, timeout);
+        }
+    }
 }
 
 /// A memory world at which sessions can sit down.
@@ -157,6 +163,9 @@ mod delegate {
         }
         fn cancel(&mut self, consumer: ConsumerId) {
             self.0.cancel(consumer);
+        }
+        fn late(&mut self, consumer: ConsumerId, timeout: Millis) {
+            self.0.late(consumer, timeout);
         }
         fn set_reply_consumer(&mut self, token: &str, consumer: Option<ConsumerId>) {
             self.0.set_reply_consumer(token, consumer);
@@ -346,6 +355,10 @@ impl World {
 
     /// Takes what the broker wrote to a client.
     pub fn written(&mut self, id: ConnectionId) -> Vec<u8> {
+        self.desk.0.ports.clients.turn = Some(id);
+        if let Some(it) = self.sessions.get_mut(&id).filter(|it| it.connection.is_open()) {
+            it.connection.serve_outbox(&mut self.desk);
+        }
         let Some(outbox) = self.desk.0.ports.clients.all.get_mut(&id) else { return Vec::new() };
         let mut bytes = Vec::new();
         while !outbox.frames.is_empty() {
@@ -354,9 +367,8 @@ impl World {
             outbox.frames.consume(piece.len());
             bytes.extend_from_slice(&piece);
         }
-        self.desk.0.ports.clients.turn = Some(id);
-        if self.sessions.get(&id).is_some_and(|it| it.connection.is_open()) {
-            Connection::serve_drained(&mut self.desk);
+        if let Some(it) = self.sessions.get_mut(&id).filter(|it| it.connection.is_open()) {
+            it.connection.serve_outbox(&mut self.desk);
         }
         bytes
     }

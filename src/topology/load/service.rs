@@ -28,7 +28,15 @@ pub(in crate::topology) const SERVICE: Shape = Shape {
 };
 
 pub(in crate::topology) const VHOST: Shape = Shape {
-    keys: &["name", "enforce", "undeclared", "identity", "client_x_death", "durability"],
+    keys: &[
+        "name",
+        "enforce",
+        "undeclared",
+        "identity",
+        "client_x_death",
+        "durability",
+        "late_ack",
+    ],
     instead: &[],
 };
 
@@ -149,6 +157,7 @@ pub(in crate::topology) fn load_settings(
     const UNDECLARED: [(&str, Enforce); 3] =
         [("allow", Enforce::Off), ("warn", Enforce::Warn), ("deny", Enforce::Deny)];
     const IDENTITY: [(&str, bool); 2] = [("any", false), ("authenticated", true)];
+    const LATE_ACK: [(&str, bool); 2] = [("requeue", false), ("close-channel", true)];
     const X_DEATH: [(&str, bool); 2] = [("honour", false), ("ignore", true)];
     let durability = fields.word("durability", &DURABILITY, report);
     once(&mut settings.durability, durability, ("durability", fields), report);
@@ -160,6 +169,8 @@ pub(in crate::topology) fn load_settings(
     once(&mut settings.authenticated_identity, identity, ("identity", fields), report);
     let deaths = fields.word("client_x_death", &X_DEATH, report);
     once(&mut settings.ignore_client_deaths, deaths, ("client_x_death", fields), report);
+    let late = fields.word("late_ack", &LATE_ACK, report);
+    once(&mut settings.late_ack_closes, late, ("late_ack", fields), report);
 }
 
 fn once<T>(
