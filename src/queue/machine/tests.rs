@@ -212,7 +212,7 @@ impl World {
             Effect::Remember { seq, mark, .. } => {
                 self.log.get_mut(&seq).expect("only what is stored is remembered").1 = Some(mark);
             }
-            Effect::MayHaveDelivered { .. } => {}
+            Effect::MayHaveDelivered { .. } | Effect::Late { .. } => {}
             Effect::Purge { below, except } => {
                 self.log.retain(|seq, _| *seq >= below || except.contains(seq));
             }
