@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# aio-pika's own tests. Usage: tests/clients/aio-pika.sh [path to the railpost binary]
+. "$(dirname "$0")/suite.sh" aio-pika "$@"
+
+version=10.2.1
+python_with "aio-pika==$version" 'aiomisc==18.0.37' 'aiomisc-pytest==2.0.0' 'pytest==8.4.2' \
+  'pytest-timeout==2.4.0' 'pytest-xdist==3.8.0' 'pytest-rst==0.2.3' 'shortuuid==1.0.13' 'timeout-decorator==0.5.0'
+python_source aio-pika $version
+
+start_broker 127.0.0.1:5672
+start_docker
+cd "$work/source"
+"$work/venv/bin/python" -m pytest -q -p no:cacheprovider --timeout 60 tests \
+  --junitxml="$work/results.xml" >"$work/output" 2>&1 || true
+judge "$work/results.xml"
