@@ -42,6 +42,11 @@ pub enum Definition {
         key: String,
         arguments: Hex,
     },
+    /// Where the numbers of a stream's messages went on after a start, and at which offsets.
+    Offsets {
+        queue: u32,
+        jumps: Vec<(u64, u64)>,
+    },
     /// Queue ids below this one were given out.
     QueueIds {
         next: u32,
@@ -75,6 +80,7 @@ impl Hex {
 impl Definition {
     /// Tells definitions apart: a later one with the same key replaces an earlier one.
     pub fn key(&self) -> Vec<u8> {
+        let id;
         let parts: Vec<&str> = match self {
             Definition::Vhost { name } => vec!["vhost", name],
             Definition::Exchange { vhost, name, .. } => vec!["exchange", vhost, name],
@@ -82,6 +88,10 @@ impl Definition {
             Definition::Binding { vhost, source, to_exchange, destination, key, arguments } => {
                 let kind = if *to_exchange { "exchange" } else { "queue" };
                 vec!["binding", vhost, source, kind, destination, key, &arguments.0]
+            }
+            Definition::Offsets { queue, .. } => {
+                id = queue.to_string();
+                vec!["offsets", &id]
             }
             Definition::QueueIds { .. } => vec!["queue-ids"],
         };
@@ -101,7 +111,7 @@ impl Definition {
     /// The order in which definitions can be restored: nothing before what it refers to.
     pub fn rank(&self) -> u8 {
         match self {
-            Definition::QueueIds { .. } => 0,
+            Definition::QueueIds { .. } | Definition::Offsets { .. } => 0,
             Definition::Vhost { .. } => 1,
             Definition::Exchange { .. } => 2,
             Definition::Queue { .. } => 3,
@@ -131,6 +141,7 @@ mod tests {
                 arguments: Hex::new(&arguments),
                 parks_for: None,
             },
+            Definition::Offsets { queue: 7, jumps: vec![(16_777_226, 10)] },
             Definition::Binding {
                 vhost: "/".into(),
                 source: "orders".into(),

@@ -165,7 +165,7 @@ pub(in crate::broker) fn place<H: Host>(
 ) -> Confirm {
     let mut targets = std::mem::take(&mut scratch.targets);
     find_targets(host, &scratch.routes, message, &mut targets);
-    let stored = is_stored(message, &targets);
+    let stored = is_stored(&targets);
     let logged = stored || moved.is_some() || targets.iter().any(|it| it.durable);
     let batch = match logged {
         true => host.append(message, stored, &mut targets, moved),
@@ -193,7 +193,7 @@ pub(in crate::broker) fn place_all<'m, H: Host>(
         }
         let shown = shown(host.vhost(), message, &mut scratch.bytes);
         let message = shown.unwrap_or_else(|| message.clone());
-        let stored = is_stored(&message, &targets);
+        let stored = is_stored(&targets);
         entries.push(Entry { message, stored, targets });
     }
     let batch = host.append_unit(&mut entries, erased);
@@ -224,8 +224,8 @@ fn place_elsewhere<H: Host>(
     }
 }
 
-fn is_stored(message: &Message, targets: &[Target]) -> bool {
-    message.is_persistent() && targets.iter().any(|it| it.durable)
+fn is_stored(targets: &[Target]) -> bool {
+    targets.iter().any(|it| it.stored)
 }
 
 fn find_targets<H: Host>(
@@ -267,7 +267,7 @@ fn enqueue<H: Host>(
         let arrival = Arrival {
             seq: target.seq.unwrap_or_else(|| queue.next_seq()),
             message: message.clone(),
-            batch: if target.durable && message.is_persistent() { batch } else { BatchId(0) },
+            batch: if target.stored { batch } else { BatchId(0) },
         };
         let written = ports.written();
         queue.enqueue(arrival, written, now, ports, effects)
@@ -284,9 +284,14 @@ fn target(vhost: &Vhost, id: QueueId, message: &Message, now: Timestamp) -> Opti
     Some(Target {
         queue: id,
         durable: settings.durable,
+        // COMPAT: a stream stores every message, and none of them expires.
+        stored: settings.durable && (message.is_persistent() || settings.stream.is_some()),
         durability: settings.durability,
         level,
-        expires_at: expiry(settings, message, now),
+        expires_at: match settings.stream {
+            Some(_) => Timestamp::NEVER,
+            None => expiry(settings, message, now),
+        },
         seq: None,
     })
 }

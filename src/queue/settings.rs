@@ -43,6 +43,15 @@ pub struct Settings {
     pub consumer_timeout: Option<Millis>,
     /// Messages stay as long as their `x-delay` header says, whatever their expiration is.
     pub schedule: bool,
+    /// The queue is a stream; of the above, only its durability and `length_bytes_max` apply.
+    pub stream: Option<StreamSettings>,
+}
+
+/// What only streams have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StreamSettings {
+    /// How long messages are kept.
+    pub age_max: Option<Millis>,
 }
 
 /// When a persistent message in a durable queue counts as safe, so that it is confirmed.
@@ -116,6 +125,8 @@ impl Settings {
             keyed: arguments.key.clone().map(|source| Keyed { source, hold: false }),
             consumer_timeout: arguments.consumer_timeout,
             schedule: false,
+            stream: (arguments.queue_type == QueueType::Stream)
+                .then_some(StreamSettings { age_max: arguments.age_max }),
         }
     }
 
