@@ -28,6 +28,8 @@ pub struct QueueArguments {
     pub key: Option<KeySource>,
     /// The queue takes each message once.
     pub deduplication: Option<Deduplication>,
+    /// How long a stream keeps its messages.
+    pub age_max: Option<Millis>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,6 +37,7 @@ pub enum QueueType {
     #[default]
     Classic,
     Quorum,
+    Stream,
 }
 
 /// What happens to a message that would make a queue longer than its limit.
@@ -79,8 +82,6 @@ pub enum ArgumentError {
     OtherQueueType { key: &'static str, queue_type: QueueType },
     /// The dead-letter exchange is not named by a string.
     ExchangeNotText { key: &'static str, got: &'static str },
-    /// A feature this broker does not have yet; named, never ignored.
-    NotBuilt { key: &'static str, value: String },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,6 +100,8 @@ pub enum ArgumentFault {
     Unknown(&'static str),
     UnsupportedQueueType(String),
     KeyWithoutExchange,
+    SegmentTooLarge,
+    FilterSize,
 }
 
 impl KeySource {
@@ -123,6 +126,7 @@ impl QueueType {
         match self {
             QueueType::Classic => "rabbit_classic_queue",
             QueueType::Quorum => "rabbit_quorum_queue",
+            QueueType::Stream => "rabbit_stream_queue",
         }
     }
 
@@ -130,13 +134,14 @@ impl QueueType {
         match self {
             QueueType::Classic => "classic",
             QueueType::Quorum => "quorum",
+            QueueType::Stream => "stream",
         }
     }
 }
 
 /// The arguments RabbitMQ compares when a queue is declared again; any other key is stored and
 /// ignored.
-pub const COMPARED: [&str; 26] = [
+pub const COMPARED: [&str; 30] = [
     "x-queue-type",
     "x-message-ttl",
     "x-expires",
@@ -163,6 +168,44 @@ pub const COMPARED: [&str; 26] = [
     "x-cache-size",
     "x-cache-ttl",
     "x-deduplication-header",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-stream-filter-size-bytes",
+    "x-initial-cluster-size",
+];
+
+/// COMPAT: the arguments RabbitMQ has for streams alone; on one node only the first has an effect.
+const OF_STREAMS: [&str; 4] = [
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-stream-filter-size-bytes",
+    "x-initial-cluster-size",
+];
+
+/// COMPAT: the arguments RabbitMQ refuses on a stream.
+const NOT_OF_STREAMS: [&str; 22] = [
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-consumer-timeout",
+    "x-consumer-disconnected-timeout",
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+    "x-delayed-retry-multiplier",
+    "x-railpost-key",
 ];
 
 impl QueueArguments {
@@ -194,16 +237,18 @@ impl QueueArguments {
         arguments.delayed_retry = delayed_retry(table)?;
         arguments.key = of("x-railpost-key").map(key_source).transpose()?;
         arguments.deduplication = Deduplication::parse(table)?;
+        arguments.age_max = of("x-max-age").map(age).transpose()?;
         check_words(table)?;
+        check_stream_sizes(table)?;
+        let refuse = |keys| only_on(table, arguments.queue_type, keys);
         match arguments.queue_type {
-            QueueType::Classic => only_on(table, QueueType::Classic, &["x-dead-letter-strategy"])?,
-            QueueType::Quorum => only_on(table, QueueType::Quorum, &["x-max-priority"])?,
+            QueueType::Classic => refuse(&["x-dead-letter-strategy"])?,
+            QueueType::Quorum => refuse(&["x-max-priority"])?,
+            QueueType::Stream => refuse(&NOT_OF_STREAMS)?,
         }
-        only_on(
-            table,
-            arguments.queue_type,
-            &["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes"],
-        )?;
+        if arguments.queue_type != QueueType::Stream {
+            refuse(&OF_STREAMS)?;
+        }
         Ok(arguments)
     }
 }
@@ -222,7 +267,7 @@ fn queue_type(table: &Table) -> Result<QueueType, ArgumentError> {
     match text((key, value))? {
         "classic" => Ok(QueueType::Classic),
         "quorum" => Ok(QueueType::Quorum),
-        "stream" => Err(ArgumentError::NotBuilt { key, value: "stream".to_owned() }),
+        "stream" => Ok(QueueType::Stream),
         other => Err(invalid(key, ArgumentFault::UnsupportedQueueType(other.to_owned()))),
     }
 }
@@ -250,6 +295,29 @@ fn check_words(table: &Table) -> Result<(), ArgumentError> {
     }
     Ok(())
 }
+
+/// Sizes of RabbitMQ's files and filters, which have no effect here.
+fn check_stream_sizes(table: &Table) -> Result<(), ArgumentError> {
+    let key = "x-stream-max-segment-size-bytes";
+    if let Some(value) = table.get(key)
+        && natural((key, value))? > SEGMENT_BYTES_MAX
+    {
+        return Err(invalid(key, ArgumentFault::SegmentTooLarge));
+    }
+    let key = "x-stream-filter-size-bytes";
+    if let Some(value) = table.get(key)
+        && !(16..=255).contains(&natural((key, value))?)
+    {
+        return Err(invalid(key, ArgumentFault::FilterSize));
+    }
+    if let Some(value) = table.get("x-initial-cluster-size") {
+        positive(("x-initial-cluster-size", value))?;
+    }
+    Ok(())
+}
+
+/// COMPAT: RabbitMQ's largest segment of a stream.
+const SEGMENT_BYTES_MAX: u64 = 3_000_000_000;
 
 fn only_on(
     table: &Table,
@@ -320,6 +388,11 @@ fn priority(argument: Argument<'_>) -> Result<u8, ArgumentError> {
         let number = i64::try_from(number).unwrap_or(i64::MAX);
         invalid(argument.0, ArgumentFault::AboveMaximum(number))
     })
+}
+
+fn age(argument: Argument<'_>) -> Result<Millis, ArgumentError> {
+    let fault = ArgumentFault::Unknown("invalid_max_age");
+    Millis::from_age(text(argument)?).ok_or(invalid(argument.0, fault))
 }
 
 /// COMPAT: -1, and any other negative number, means no limit.
@@ -407,6 +480,11 @@ mod tests {
             ("x-delivery-limit", Value::text("3"), NotInteger { got: "longstr" }),
             ("x-dead-letter-routing-key", Value::text("k"), KeyWithoutExchange),
             ("x-railpost-key", Value::text("header:"), Unknown("invalid_key")),
+            ("x-max-age", Value::text("7w"), Unknown("invalid_max_age")),
+            ("x-max-age", Value::I32(7), UnacceptableType { got: "signedint" }),
+            ("x-stream-max-segment-size-bytes", Value::I64(3_000_000_001), SegmentTooLarge),
+            ("x-stream-filter-size-bytes", Value::I32(15), FilterSize),
+            ("x-initial-cluster-size", Value::I32(0), Zero),
         ];
         for (key, value, fault) in cases {
             assert_eq!(parse(&[(key, value)]), Err(ArgumentError::Invalid { key, fault }));
@@ -423,9 +501,19 @@ mod tests {
                 queue_type: QueueType::Quorum
             })
         );
+        let stream = || ("x-queue-type", Value::text("stream"));
+        for key in ["x-max-length", "x-expires"] {
+            assert_eq!(
+                parse(&[stream(), (key, Value::I32(5))]),
+                Err(ArgumentError::OtherQueueType { key, queue_type: QueueType::Stream })
+            );
+        }
+        let age = ("x-max-age", Value::text("1h"));
+        let parsed = parse(&[stream(), age.clone(), ("x-max-length-bytes", Value::I32(9))]);
+        assert_eq!(parsed.unwrap().age_max, Some(Millis(3_600_000)));
         assert_eq!(
-            parse(&[("x-queue-type", Value::text("stream"))]),
-            Err(ArgumentError::NotBuilt { key: "x-queue-type", value: "stream".into() })
+            parse(&[age]),
+            Err(ArgumentError::OtherQueueType { key: "x-max-age", queue_type: QueueType::Classic })
         );
     }
 

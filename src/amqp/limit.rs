@@ -54,6 +54,10 @@ pub const HOT_TAIL_BYTES: u64 = 4 * 1024 * 1024;
 pub const FETCH_COUNT: usize = 1024;
 /// Bytes read from disk at a time.
 pub const FETCH_BYTES: u64 = 512 * 1024;
+/// Bytes that all consumers of a stream together may have read ahead, though each some.
+pub const STREAM_AHEAD_BYTES: u64 = 16 * 1024 * 1024;
+/// Messages of a stream whose sizes are added up at a time.
+pub const PREFIX_COUNT: usize = 16 * 1024;
 /// Bytes waiting for the log's next batch above which publishers are not read.
 pub const LOG_PENDING_BYTES: usize = 16 * 1024 * 1024;
 

@@ -8,6 +8,7 @@ pub mod id;
 pub mod limit;
 pub mod message;
 pub mod name;
+pub mod offset;
 pub mod property;
 pub mod reply_code;
 pub mod table;

@@ -7,6 +7,7 @@ use crate::amqp::limit;
 use crate::amqp::table;
 use crate::amqp::table::Table;
 use crate::amqp::table::TableError;
+use crate::amqp::table::Value;
 
 /// A message's properties as they lie on the wire, checked by [`Properties::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,15 +146,22 @@ impl<'a> Properties<'a> {
 
     /// The bytes of one property, its length prefix included; `None` when it is absent.
     fn find(self, wanted: Property) -> Option<&'a [u8]> {
+        let (at, len) = self.place(wanted)?;
+        self.0.get(at..at + len).filter(|it| !it.is_empty())
+    }
+
+    /// Where the bytes of one property begin, and how many there are: none when it is absent.
+    fn place(self, wanted: Property) -> Option<(usize, usize)> {
         let flags = read_flags(self.0)?;
-        if flags & wanted.flag() == 0 {
-            return None;
-        }
-        let mut rest = &self.0[2..];
+        let mut at = 2;
         for property in ALL {
             if flags & property.flag() == 0 {
+                if property == wanted {
+                    return Some((at, 0));
+                }
                 continue;
             }
+            let rest = self.0.get(at..)?;
             let len = match property.shape() {
                 Shape::Table => {
                     let size = rest.get(..4)?;
@@ -164,9 +172,9 @@ impl<'a> Properties<'a> {
                 Shape::LongLong => 8,
             };
             if property == wanted {
-                return rest.get(..len);
+                return Some((at, len));
             }
-            rest = rest.get(len..)?;
+            at += len;
         }
         None
     }
@@ -221,6 +229,31 @@ impl<'a> Properties<'a> {
     /// The header table, decoded.
     pub fn headers(self) -> Option<Table> {
         Table::decode(self.find(Property::Headers)?).ok().map(|(table, _)| table)
+    }
+
+    /// The same with one more header, in place of one of that name, and with this delivery mode if
+    /// it has none.
+    pub fn with_header(self, name: &str, value: &Value, delivery_mode: u8) -> Vec<u8> {
+        let place =
+            self.place(Property::Headers).filter(|_| !self.may_have_header(name.as_bytes()));
+        let (Some((at, len)), Some(flags)) = (place, read_flags(self.0)) else {
+            let mut list = self.edit();
+            list.headers_mut().set(name, value.clone());
+            if self.delivery_mode().is_none() {
+                list.set_delivery_mode(delivery_mode);
+            }
+            return list.to_bytes();
+        };
+        let mut out = Vec::with_capacity(self.0.len() + name.len() + 32);
+        let more = Property::Headers.flag() | Property::DeliveryMode.flag();
+        out.extend_from_slice(&(flags | more).to_be_bytes());
+        out.extend_from_slice(&self.0[2..at]);
+        table::append(self.0.get(at + 4..at + len).unwrap_or_default(), name, value, &mut out);
+        if flags & Property::DeliveryMode.flag() == 0 {
+            out.push(delivery_mode);
+        }
+        out.extend_from_slice(&self.0[at + len..]);
+        out
     }
 
     /// A form that can be changed and written back.
@@ -318,7 +351,6 @@ fn read_flags(bytes: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amqp::table::Value;
 
     fn sample() -> PropertyList {
         let mut list = PropertyList::default();
@@ -344,6 +376,28 @@ mod tests {
         assert_eq!(properties.text(Property::AppId), None);
         assert_eq!(properties.headers().unwrap().get("tenant"), Some(&Value::text("eu")));
         assert_eq!(properties.edit().to_bytes(), bytes);
+    }
+
+    #[test]
+    fn a_header_is_added_as_if_it_were_edited() {
+        let offset = Value::I64(7);
+        let mut without = sample();
+        without.remove(Property::Headers);
+        let mut modeless = sample();
+        modeless.remove(Property::DeliveryMode);
+        let mut again = sample();
+        again.headers_mut().set("x-offset", Value::Bool(true));
+        for list in [sample(), without, modeless, again, PropertyList::default()] {
+            let bytes = list.to_bytes();
+            let mut expected = list.clone();
+            expected.headers_mut().set("x-offset", offset.clone());
+            if Properties(&bytes).delivery_mode().is_none() {
+                expected.set_delivery_mode(1);
+            }
+            let added = Properties(&bytes).with_header("x-offset", &offset, 1);
+            assert_eq!(added, expected.to_bytes());
+            assert!(Properties::check(&added).is_ok());
+        }
     }
 
     #[test]

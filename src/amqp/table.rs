@@ -90,15 +90,23 @@ impl Table {
 
     /// Appends the table's bytes, size field included.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        sized(out, |out| {
-            for (key, value) in &self.0 {
-                let key = truncate_utf8(key, limit::SHORT_STRING_BYTES);
-                out.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
-                out.extend_from_slice(key.as_bytes());
-                value.encode(out);
-            }
-        });
+        sized(out, |out| self.0.iter().for_each(|(key, value)| encode_entry(key, value, out)));
     }
+}
+
+fn encode_entry(key: &str, value: &Value, out: &mut Vec<u8>) {
+    let key = truncate_utf8(key, limit::SHORT_STRING_BYTES);
+    out.push(u8::try_from(key.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(key.as_bytes());
+    value.encode(out);
+}
+
+/// Appends the bytes of a table that has one entry more than `entries`, the bytes of others.
+pub(in crate::amqp) fn append(entries: &[u8], key: &str, value: &Value, out: &mut Vec<u8>) {
+    sized(out, |out| {
+        out.extend_from_slice(entries);
+        encode_entry(key, value, out);
+    });
 }
 
 impl Value {

@@ -39,6 +39,25 @@ impl Millis {
     pub fn from_secs(s: u64) -> Millis {
         Millis(s.saturating_mul(1000))
     }
+
+    /// Reads a span of streams: digits and one of `Y`, `M`, `D`, `h`, `m`, `s`; not zero.
+    ///
+    /// COMPAT: a year has 365 days and a month 30.
+    pub fn from_age(text: &str) -> Option<Millis> {
+        let n_digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(n_digits);
+        let secs: u64 = match unit {
+            "Y" => 365 * 86_400,
+            "M" => 30 * 86_400,
+            "D" => 86_400,
+            "h" => 3600,
+            "m" => 60,
+            "s" => 1,
+            _ => return None,
+        };
+        let number: u64 = number.parse().ok().filter(|it| *it > 0)?;
+        Some(Millis::from_secs(number.saturating_mul(secs)))
+    }
 }
 
 impl Add<Millis> for Timestamp {
@@ -60,6 +79,23 @@ impl fmt::Display for Millis {
         match UNITS.iter().find(|(ms, _)| self.0.is_multiple_of(*ms)) {
             Some((ms, unit)) => write!(f, "{}{unit}", self.0 / ms),
             None => write!(f, "{}ms", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        let day = 86_400_000;
+        let good = [("7D", 7 * day), ("1h", 3_600_000), ("30s", 30_000), ("5m", 300_000)];
+        for (text, ms) in good.into_iter().chain([("2M", 60 * day), ("1Y", 365 * day)]) {
+            assert_eq!(Millis::from_age(text), Some(Millis(ms)), "`{text}`");
+        }
+        for text in ["", "D", "0s", "7", "7d", "7 D", "-1h", "1.5h", "99999999999999999999s"] {
+            assert_eq!(Millis::from_age(text), None, "`{text}`");
         }
     }
 }

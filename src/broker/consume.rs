@@ -12,6 +12,7 @@ use crate::broker::host::Note;
 use crate::broker::host::Ports as _;
 use crate::broker::rules::Breach;
 use crate::broker::vhost::QueueKind;
+use crate::broker::vhost::QueueRecord;
 use crate::queue::consumer;
 use crate::queue::consumer::ConsumerSpec;
 use crate::queue::dispatch::Got;
@@ -22,9 +23,12 @@ use crate::queue::settle::Settlement;
 pub enum ConsumeError {
     NoSuchQueue,
     Locked,
-    ExclusiveUse,
     /// The queue holds what an exchange delivers later.
     Schedule,
+    /// The queue itself refuses.
+    Queue(consumer::ConsumeError),
+    /// A message of a stream cannot be got.
+    GetFromStream,
     Rule(Breach),
 }
 
@@ -48,9 +52,7 @@ pub fn consume<H: Host>(
     let id = usable(host, queue, spec.id.connection, spec.service.as_ref())?;
     let added = with_queue(host, id, |queue, ports, effects, now| {
         let (consumer, tag) = (spec.id, spec.tag.clone());
-        queue.add_consumer(spec).map_err(|error| match error {
-            consumer::ConsumeError::ExclusiveUse => ConsumeError::ExclusiveUse,
-        })?;
+        queue.add_consumer(spec, now).map_err(ConsumeError::Queue)?;
         ports.begin_consumer(id, consumer, &tag, reply);
         queue.dispatch(now, ports, effects);
         Ok(())
@@ -77,6 +79,9 @@ pub fn get<H: Host>(
     service: Option<&ServiceName>,
 ) -> Result<(QueueId, Got), ConsumeError> {
     let id = usable(host, queue, connection, service)?;
+    if host.vhost().record(id).is_some_and(QueueRecord::is_stream) {
+        return Err(ConsumeError::GetFromStream);
+    }
     let got = with_queue(host, id, |queue, _, effects, now| queue.get(no_ack, now, effects));
     settle_later(host);
     got.map(|got| (id, got)).ok_or(ConsumeError::NoSuchQueue)

@@ -63,7 +63,7 @@ pub enum DeclareError {
     },
     HashSource(HashSourceError),
     Inequivalent(Box<Inequivalent>),
-    /// Quorum queues are durable, shared and permanent.
+    /// Quorum queues and streams are durable, shared and permanent.
     InvalidProperty {
         resource: Resource,
         property: &'static str,
@@ -79,6 +79,8 @@ pub enum DeclareError {
     ParkingLot(String),
     /// What an exchange holds back: it can be counted and purged.
     Schedule(String),
+    /// A stream keeps its messages until they are too many or too old.
+    PurgeOfStream(String),
     /// Declared by the topology file, which is where it is changed.
     Declared {
         resource: Resource,

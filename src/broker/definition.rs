@@ -51,6 +51,11 @@ pub enum Definition {
         key: String,
         at_ms: u64,
     },
+    /// Where the numbers of a stream's messages went on after a start, and at which offsets.
+    Offsets {
+        queue: u32,
+        jumps: Vec<(u64, u64)>,
+    },
     /// Queue ids below this one were given out.
     QueueIds {
         next: u32,
@@ -84,6 +89,7 @@ impl Hex {
 impl Definition {
     /// Tells definitions apart: a later one with the same key replaces an earlier one.
     pub fn key(&self) -> Vec<u8> {
+        let id;
         let parts: Vec<&str> = match self {
             Definition::Vhost { name } => vec!["vhost", name],
             Definition::Exchange { vhost, name, .. } => vec!["exchange", vhost, name],
@@ -95,6 +101,10 @@ impl Definition {
             Definition::Seen { vhost, of_exchange, name, key, .. } => {
                 let kind = if *of_exchange { "exchange" } else { "queue" };
                 vec!["seen", vhost, kind, name, key]
+            }
+            Definition::Offsets { queue, .. } => {
+                id = queue.to_string();
+                vec!["offsets", &id]
             }
             Definition::QueueIds { .. } => vec!["queue-ids"],
         };
@@ -114,7 +124,7 @@ impl Definition {
     /// The order in which definitions can be restored: nothing before what it refers to.
     pub fn rank(&self) -> u8 {
         match self {
-            Definition::QueueIds { .. } => 0,
+            Definition::QueueIds { .. } | Definition::Offsets { .. } => 0,
             Definition::Vhost { .. } => 1,
             Definition::Exchange { .. } => 2,
             Definition::Queue { .. } => 3,
@@ -145,6 +155,7 @@ mod tests {
                 arguments: Hex::new(&arguments),
                 parks_for: None,
             },
+            Definition::Offsets { queue: 7, jumps: vec![(16_777_226, 10)] },
             Definition::Binding {
                 vhost: "/".into(),
                 source: "orders".into(),

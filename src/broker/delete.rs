@@ -75,8 +75,12 @@ pub fn delete_queue<H: Host>(
     {
         return Err(DeclareError::Declared { resource, origin: rule.origin.clone() });
     }
-    let id = record.id;
+    let (id, is_stream) = (record.id, record.is_stream());
     let depth = host.queue(id, |queue, _| queue.depth()).unwrap_or_default();
+    if is_stream {
+        // COMPAT: the conditions are not asked for.
+        return Ok(remove_queue(host, id, "a client deleted it"));
+    }
     if if_empty && depth.ready > 0 {
         return Err(DeclareError::NotEmpty(resource));
     }
@@ -121,6 +125,10 @@ pub fn remove_queue<H: Host>(host: &mut H, id: QueueId, why: &'static str) -> (u
             arguments: Hex::default(),
             parks_for: None,
         }));
+        if record.is_stream() {
+            let offsets = Definition::Offsets { queue: id.0, jumps: Vec::new() };
+            batch = batch.max(host.undefine(&offsets));
+        }
     }
     batch = batch.max(forget_exchanges(host, &vanished));
     if record.settings.deduplication.is_some() {
@@ -168,6 +176,9 @@ pub fn purge_queue<H: Host>(
         host.vhost().queue(name).ok_or_else(|| DeclareError::NoSuchQueue(name.to_owned()))?;
     if record.is_locked_for(connection) {
         return Err(DeclareError::Locked(name.to_owned()));
+    }
+    if record.is_stream() {
+        return Err(DeclareError::PurgeOfStream(name.to_owned()));
     }
     let id = record.id;
     Ok(with_queue(host, id, |queue, _, effects, _| queue.purge(effects)).unwrap_or_default())

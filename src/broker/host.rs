@@ -53,8 +53,8 @@ pub trait Host {
     /// Takes a queue out, its messages in the log included.
     fn remove_queue(&mut self, id: QueueId) -> Option<Queue>;
 
-    /// Gives each durable target its number and writes the message to the log if `stored`;
-    /// returns the batch that will have it, 0 when none.
+    /// Gives each durable target its number and writes the message to the log if `stored`, which
+    /// is when any target is; returns the batch that will have it, 0 when none.
     ///
     /// With `moved`, the same record erases the message where it was.
     fn append(
@@ -138,6 +138,8 @@ pub struct Entry {
 pub struct Target {
     pub queue: QueueId,
     pub durable: bool,
+    /// The log is to keep the message for this queue.
+    pub stored: bool,
     /// The strongest of a message's targets counts.
     pub durability: Durability,
     pub level: u8,

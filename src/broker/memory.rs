@@ -167,6 +167,19 @@ impl<C> MemoryPorts<C> {
                 let message = self.log.get_key_value(&(queue, seq)).map(load);
                 Loaded::One { seq, message }
             }
+            Fetch::Written => Loaded::Written { batch: BatchId(u64::MAX) },
+            Fetch::Prefix { from, end, bytes } => {
+                let (mut next, mut count, mut found) = (end, 0, 0);
+                for ((_, seq), logged) in self.log.range((queue, from)..(queue, end)) {
+                    count += 1;
+                    found += logged.message.body_bytes();
+                    if found >= bytes {
+                        next = seq.next();
+                        break;
+                    }
+                }
+                Loaded::Prefix { from, next, count, bytes: found }
+            }
             Fetch::Run { level, from, end, count, .. } => {
                 let all = self.log.range((queue, from)..(queue, end));
                 let of_level = all.filter(|(_, it)| it.level == level);
@@ -175,7 +188,7 @@ impl<C> MemoryPorts<C> {
                     Some(last) if messages.len() == count => last.seq.next(),
                     Some(_) | None => end,
                 };
-                Loaded::Run { level, messages, n_damaged: 0, next }
+                Loaded::Run { level, from, messages, n_damaged: 0, next }
             }
         }
     }
@@ -232,7 +245,7 @@ impl<C: Clients> Host for Memory<C> {
             let seq = *next;
             *next = seq.next();
             target.seq = Some(seq);
-            if stored {
+            if target.stored {
                 let logged = Logged {
                     message: message.clone(),
                     mark: Mark::default(),

@@ -187,7 +187,7 @@ pub(in crate::broker) fn place<H: Host>(
         scratch.targets = targets;
         return place_once(host, scratch, message, admitted);
     }
-    let stored = is_stored(message, &targets);
+    let stored = is_stored(&targets);
     let logged = stored || moved.is_some() || targets.iter().any(|it| it.durable);
     let batch = match logged {
         true => host.append(message, stored, &mut targets, moved),
@@ -207,7 +207,7 @@ fn place_once<H: Host>(
 ) -> Confirm {
     let mut targets = std::mem::take(&mut scratch.targets);
     let seen = admit_at_queues(host, message, &mut targets, &mut admitted);
-    let stored = is_stored(message, &targets);
+    let stored = is_stored(&targets);
     let mut entry = [Entry { message: message.clone(), stored, targets }];
     let batch = host.append_unit(&mut entry, &[], &admitted.changes);
     let batch = if stored { batch } else { BatchId(0) };
@@ -235,8 +235,8 @@ pub(in crate::broker) fn place_all<'m, H: Host>(
         }
         let shown = shown(host.vhost(), message, &mut scratch.bytes);
         let message = shown.unwrap_or_else(|| message.clone());
-        let stored = is_stored(&message, &targets);
         seen_keys.push((seen, n_keys..admitted.n_keys()));
+        let stored = is_stored(&targets);
         entries.push(Entry { message, stored, targets });
     }
     let batch = host.append_unit(&mut entries, erased, &admitted.changes);
@@ -269,8 +269,8 @@ fn place_elsewhere<H: Host>(
     }
 }
 
-fn is_stored(message: &Message, targets: &[Target]) -> bool {
-    message.is_persistent() && targets.iter().any(|it| it.durable)
+fn is_stored(targets: &[Target]) -> bool {
+    targets.iter().any(|it| it.stored)
 }
 
 fn find_targets<H: Host>(
@@ -312,7 +312,7 @@ fn enqueue<H: Host>(
         let arrival = Arrival {
             seq: target.seq.unwrap_or_else(|| queue.next_seq()),
             message: message.clone(),
-            batch: if target.durable && message.is_persistent() { batch } else { BatchId(0) },
+            batch: if target.stored { batch } else { BatchId(0) },
         };
         let written = ports.written();
         queue.enqueue(arrival, written, now, ports, effects)
@@ -329,10 +329,15 @@ fn target(vhost: &Vhost, id: QueueId, message: &Message, now: Timestamp) -> Opti
     Some(Target {
         queue: id,
         durable: settings.durable,
+        // COMPAT: a stream stores every message, and none of them expires.
+        stored: settings.durable && (message.is_persistent() || settings.stream.is_some()),
         durability: settings.durability,
         deduplicates: settings.deduplication.is_some(),
         level,
-        expires_at: expiry(settings, message, now),
+        expires_at: match settings.stream {
+            Some(_) => Timestamp::NEVER,
+            None => expiry(settings, message, now),
+        },
         seq: None,
     })
 }

@@ -124,6 +124,11 @@ impl QueueRecord {
         self.exclusive.is_some_and(|it| it != connection)
     }
 
+    /// Whether it keeps its messages, for all its consumers.
+    pub fn is_stream(&self) -> bool {
+        self.settings.stream.is_some()
+    }
+
     /// Made for one connection rather than for a service.
     pub fn is_private(&self) -> bool {
         self.exclusive.is_some() || self.auto_delete || self.name.starts_with("amq.gen-")

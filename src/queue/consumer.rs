@@ -7,9 +7,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use slab::Slab;
 
+use crate::amqp::argument::QueueType;
 use crate::amqp::id::ConsumerId;
 use crate::amqp::name::ConsumerTag;
 use crate::amqp::name::ServiceName;
+use crate::amqp::offset::Offset;
 
 /// What a client asks for when it consumes.
 #[derive(Clone, Debug)]
@@ -20,10 +22,15 @@ pub struct ConsumerSpec {
     pub connection_name: Arc<str>,
     pub no_ack: bool,
     pub exclusive: bool,
-    pub priority: i32,
+    /// 0 unless given.
+    pub priority: Option<i32>,
     /// Deliveries it may hold unsettled; 0 is without limit.
     pub prefetch: u16,
     pub service: Option<ServiceName>,
+    /// Where to begin on a stream; only streams can be asked.
+    pub offset: Option<Offset>,
+    /// Its channel has one limit for the deliveries of all its consumers.
+    pub has_window: bool,
 }
 
 /// A consumer and what it holds.
@@ -45,6 +52,14 @@ pub struct Consumer {
 pub enum ConsumeError {
     /// An exclusive consumer has the queue, or this one wants to be exclusive and is not alone.
     ExclusiveUse,
+    /// An argument that belongs to other types of queues.
+    OtherQueueType { key: &'static str, queue_type: QueueType },
+    /// A stream is read with acks.
+    NoAck,
+    /// A stream is read with a prefetch.
+    NoPrefetch,
+    /// A stream is not read on a channel with one limit for all its consumers.
+    Window,
 }
 
 pub(in crate::queue) type ConsumerIndex = usize;
@@ -61,8 +76,19 @@ pub(in crate::queue) struct Consumers {
 }
 
 impl Consumer {
+    pub(in crate::queue) fn new(spec: ConsumerSpec) -> Consumer {
+        Consumer {
+            spec,
+            n_unacked: 0,
+            blocked: false,
+            draining: false,
+            alone: false,
+            queued: false,
+        }
+    }
+
     /// Whether it can take a message now.
-    fn is_ready(&self) -> bool {
+    pub(in crate::queue) fn is_ready(&self) -> bool {
         let has_credit = self.spec.prefetch == 0 || self.n_unacked < u32::from(self.spec.prefetch);
         !self.blocked && !self.draining && !self.alone && (self.spec.no_ack || has_credit)
     }
@@ -97,14 +123,7 @@ impl Consumers {
             return Err(ConsumeError::ExclusiveUse);
         }
         let id = spec.id;
-        let at = self.all.insert(Consumer {
-            spec,
-            n_unacked: 0,
-            blocked: false,
-            draining: false,
-            alone: false,
-            queued: false,
-        });
+        let at = self.all.insert(Consumer::new(spec));
         self.index.insert(id, at);
         if self.single_active && self.active.is_none() {
             self.active = Some(at);
@@ -120,7 +139,7 @@ impl Consumers {
         self.turns.iter_mut().for_each(|(_, turn)| turn.retain(|it| *it != at));
         if self.active == Some(at) {
             let first = |it: &(ConsumerIndex, &Consumer)| {
-                (std::cmp::Reverse(it.1.spec.priority), it.1.spec.id)
+                (std::cmp::Reverse(it.1.spec.priority.unwrap_or(0)), it.1.spec.id)
             };
             self.active = self.all.iter().min_by_key(first).map(|(at, _)| at);
             self.active.into_iter().for_each(|at| self.queue_turn(at));
@@ -235,7 +254,7 @@ impl Consumers {
         if std::mem::replace(&mut consumer.queued, true) {
             return;
         }
-        let priority = consumer.spec.priority;
+        let priority = consumer.spec.priority.unwrap_or(0);
         let level = self.turns.partition_point(|(it, _)| *it > priority);
         match self.turns.get_mut(level) {
             Some((it, turn)) if *it == priority => turn.push_back(at),

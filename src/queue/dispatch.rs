@@ -5,6 +5,7 @@ use crate::amqp::id::Seq;
 use crate::amqp::limit;
 use crate::amqp::message::Message;
 use crate::amqp::name::QueueName;
+use crate::amqp::table::Value;
 use crate::amqp::time::Timestamp;
 use crate::queue::consumer::ConsumerIndex;
 use crate::queue::effect::Cause;
@@ -15,13 +16,14 @@ use crate::queue::entry::Entry;
 use crate::queue::entry::Mark;
 use crate::queue::lane::Key;
 use crate::queue::lane::Lanes;
-use crate::queue::machine::Queue;
-use crate::queue::machine::Unacked;
+use crate::queue::retry;
+use crate::queue::work::Unacked;
+use crate::queue::work::WorkQueue;
 
 /// Where deliveries go: the connections of the consumers.
 pub trait Outlet {
     /// Offers a delivery; `false` when the consumer's connection can take nothing now. It is then
-    /// left alone until [`Queue::resume`] names it.
+    /// left alone until [`Queue::resume`](crate::queue::Queue::resume) names it.
     fn deliver(&mut self, delivery: &Delivery<'_>) -> bool;
 }
 
@@ -36,6 +38,22 @@ pub struct Delivery<'a> {
     pub counted: bool,
     /// What the channel gives back when it settles; `None` when there is nothing to settle.
     pub handle: Option<Handle>,
+    /// The message's offset in a stream, which its consumer is told.
+    pub offset: Option<u64>,
+}
+
+impl Delivery<'_> {
+    /// The properties its consumer sees, when they are not those of the message.
+    ///
+    /// COMPAT: on a stream they have one more header, `x-stream-offset`, and always a delivery mode.
+    pub fn properties(&self) -> Option<Vec<u8>> {
+        if let Some(offset) = self.offset {
+            let offset = Value::I64(i64::try_from(offset).unwrap_or(i64::MAX));
+            return Some(self.message.properties().with_header("x-stream-offset", &offset, 1));
+        }
+        let again = self.counted && self.mark.redelivered;
+        again.then(|| retry::redelivered_properties(self.message, self.mark, self.queue))
+    }
 }
 
 /// Names a delivery to the queue it came from.
@@ -45,11 +63,16 @@ pub struct Handle {
     pub(in crate::queue) number: u32,
 }
 
+impl Handle {
+    /// Names no delivery: a stream only needs to know whose it was.
+    pub(in crate::queue) const NONE: Handle = Handle { slot: u32::MAX, number: 0 };
+}
+
 /// The answer to `basic.get`.
 #[derive(Clone, Debug)]
 pub enum Got {
     Empty,
-    /// The next message must come from disk: ask again after [`Queue::loaded`].
+    /// The next message must come from disk: ask again after [`Queue::loaded`](crate::queue::Queue::loaded).
     Loading,
     Message {
         message: Message,
@@ -71,7 +94,7 @@ enum Front {
     FreeLane,
 }
 
-impl Queue {
+impl WorkQueue {
     /// Step 10 of a message's path, called when messages or credit have come; next is
     /// `session::basic::deliver`.
     ///
@@ -163,6 +186,7 @@ impl Queue {
             mark: &entry.mark,
             counted: self.settings.counts_failures(),
             handle: (!no_ack).then_some(handle),
+            offset: None,
         };
         let consumer = consumer.spec.id;
         if !outlet.deliver(&delivery) {

@@ -82,6 +82,10 @@ pub enum Fetch {
     Run { level: u8, from: Seq, end: Seq, count: usize, bytes: u64 },
     /// One message.
     One { seq: Seq },
+    /// How many messages from `from` on, but not beyond `end`, have bodies of about `bytes`.
+    Prefix { from: Seq, end: Seq, bytes: u64 },
+    /// An answer once everything appended so far is on disk.
+    Written,
 }
 
 impl Reason {

@@ -18,8 +18,8 @@ use crate::queue::effect::Effect;
 use crate::queue::effect::Reason;
 use crate::queue::entry::Entry;
 use crate::queue::entry::Mark;
-use crate::queue::machine::Queue;
 use crate::queue::settings::Settings;
+use crate::queue::work::WorkQueue;
 
 /// A message on its way into a queue.
 #[derive(Clone, Debug)]
@@ -56,11 +56,11 @@ impl Arrivals {
         self.early.last().map_or(self.next, |it| it.next())
     }
 
-    fn all_below(&self) -> Seq {
+    pub(in crate::queue) fn all_below(&self) -> Seq {
         self.next
     }
 
-    fn note(&mut self, seq: Seq) {
+    pub(in crate::queue) fn note(&mut self, seq: Seq) {
         if seq == self.next {
             self.next = seq.next();
             while self.early.first() == Some(&self.next) {
@@ -99,7 +99,7 @@ fn own_expiration(message: &Message) -> Option<Millis> {
     text.trim_start_matches('+').parse().ok().map(|ms: u64| Millis(ms.min(limit::TTL_MS)))
 }
 
-impl Queue {
+impl WorkQueue {
     /// Step 7 of a message's path, called by `broker::publish`; next is `queue::dispatch`.
     ///
     /// Puts a message in line and delivers what can be delivered. `written` is the last batch the

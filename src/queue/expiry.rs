@@ -17,15 +17,19 @@ use crate::queue::entry::Entry;
 use crate::queue::entry::Failure;
 use crate::queue::entry::Mark;
 use crate::queue::lane::Lanes;
-use crate::queue::machine::Queue;
+use crate::queue::work::WorkQueue;
 
 /// Messages the log handed out.
 #[derive(Debug)]
 pub enum Loaded {
     /// The answer to a run: what of it could be read, how many could not, and where to go on.
-    Run { level: u8, messages: Vec<LoadedMessage>, n_damaged: u64, next: Seq },
+    Run { level: u8, from: Seq, messages: Vec<LoadedMessage>, n_damaged: u64, next: Seq },
     /// The answer for one message; `None` when it is damaged or no longer there.
     One { seq: Seq, message: Option<LoadedMessage> },
+    /// From `from` to before `next` there are `count` messages with bodies of `bytes`.
+    Prefix { from: Seq, next: Seq, count: u64, bytes: u64 },
+    /// The last batch that is on disk.
+    Written { batch: BatchId },
 }
 
 #[derive(Debug)]
@@ -36,7 +40,7 @@ pub struct LoadedMessage {
     pub expires_at: Timestamp,
 }
 
-impl Queue {
+impl WorkQueue {
     /// Does everything that is due at `now`, then delivers.
     pub fn tick(&mut self, now: Timestamp, outlet: &mut impl Outlet, effects: &mut Vec<Effect>) {
         if self.armed <= now {
@@ -64,7 +68,7 @@ impl Queue {
         effects: &mut Vec<Effect>,
     ) {
         match loaded {
-            Loaded::Run { level, messages, n_damaged, next } => {
+            Loaded::Run { level, messages, n_damaged, next, .. } => {
                 self.totals.damaged += n_damaged;
                 let up_to = self.redelivered_up_to;
                 let entries = messages.into_iter().map(|it| to_entry(it, level, up_to)).collect();
@@ -73,6 +77,8 @@ impl Queue {
                 }
             }
             Loaded::One { seq, message } => self.loaded_one(seq, message.as_ref(), effects),
+            // Only streams ask for these.
+            Loaded::Prefix { .. } | Loaded::Written { .. } => {}
         }
         self.expire(now, effects);
         self.enforce_length(effects);

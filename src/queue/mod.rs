@@ -1,6 +1,9 @@
 //! Floor 1: one queue as a state machine. Commands come in as method calls with `now`, deliveries
 //! go out through an [`Outlet`], and everything else the queue wants done is an [`Effect`].
 //!
+//! [`Queue`] is either a [`WorkQueue`], which gives each message to one consumer, or a [`Stream`],
+//! which keeps its messages and lets every consumer read them.
+//!
 //! Nothing here waits, locks, reads a clock or knows another queue.
 //!
 //! [`Outlet`]: dispatch::Outlet
@@ -20,8 +23,13 @@ mod ready;
 pub mod retry;
 pub mod settings;
 pub mod settle;
+mod stream;
 pub mod totals;
+mod work;
 
 pub use machine::Depth;
 pub use machine::Queue;
 pub use machine::Restored;
+pub use stream::Stream;
+pub use stream::numbering::Numbering;
+pub use work::WorkQueue;

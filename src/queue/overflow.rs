@@ -3,9 +3,9 @@
 use crate::amqp::argument::Overflow;
 use crate::queue::effect::Effect;
 use crate::queue::effect::Reason;
-use crate::queue::machine::Queue;
+use crate::queue::work::WorkQueue;
 
-impl Queue {
+impl WorkQueue {
     /// Whether ready messages, with so many more added, would be over a limit.
     ///
     /// COMPAT: unacked messages do not count; bytes are those of bodies.

@@ -46,6 +46,15 @@ pub struct Settings {
     pub schedule: bool,
     /// Messages that came before are not taken again.
     pub deduplication: Option<Deduplication>,
+    /// The queue is a stream; of the above, only its durability and `length_bytes_max` apply.
+    pub stream: Option<StreamSettings>,
+}
+
+/// What only streams have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StreamSettings {
+    /// How long messages are kept.
+    pub age_max: Option<Millis>,
 }
 
 /// When a persistent message in a durable queue counts as safe, so that it is confirmed.
@@ -120,6 +129,8 @@ impl Settings {
             consumer_timeout: arguments.consumer_timeout,
             schedule: false,
             deduplication: arguments.deduplication.clone(),
+            stream: (arguments.queue_type == QueueType::Stream)
+                .then_some(StreamSettings { age_max: arguments.age_max }),
         }
     }
 

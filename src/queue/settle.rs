@@ -14,10 +14,10 @@ use crate::queue::entry::Attempt;
 use crate::queue::entry::Entry;
 use crate::queue::entry::Failure;
 use crate::queue::lane::Key;
-use crate::queue::machine::Delayed;
-use crate::queue::machine::Queue;
-use crate::queue::machine::Unacked;
 use crate::queue::retry::Then;
+use crate::queue::work::Delayed;
+use crate::queue::work::Unacked;
+use crate::queue::work::WorkQueue;
 
 /// What a client, or its absence, says of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,10 +35,10 @@ pub enum Settlement {
     Lost,
 }
 
-impl Queue {
+impl WorkQueue {
     /// Step 13 of a message's path, called by `session::basic::on_basic_ack` and its kin.
     ///
-    /// Settles one delivery. Call [`Queue::dispatch`] when all settlements of a turn are made.
+    /// Settles one delivery. Call [`WorkQueue::dispatch`] when all settlements of a turn are made.
     /// `consumer` is whom it was delivered to, so that credit comes back even for a delivery that
     /// was already taken away (an ack timeout).
     pub fn settle(

@@ -135,7 +135,7 @@ impl Log {
                 Body::new(message.body().pieces())
             });
             self.with(is_stored || moved.is_some(), |open| {
-                let durability = open.number(targets, is_stored);
+                let durability = open.number(targets);
                 match (body, moved) {
                     (Some(body), moved) => open.add(head, body, durability, moved),
                     // Nobody keeps it where it goes, so it is only taken away where it was.
@@ -160,7 +160,7 @@ impl Log {
         let is_logged = stores || !erased.is_empty() || !changes.is_empty();
         self.with(is_logged, |open| {
             for entry in entries {
-                let durability = open.number(&mut entry.targets, entry.stored);
+                let durability = open.number(&mut entry.targets);
                 if entry.stored {
                     let mut head = Vec::new();
                     stored::encode_head(&entry.message, &mut head);
@@ -352,7 +352,7 @@ impl Log {
 impl Open {
     /// Gives each durable target its number, and notes them for the record; returns how safe the
     /// message must be before it is confirmed.
-    fn number(&mut self, targets: &mut [host::Target], is_stored: bool) -> Durability {
+    fn number(&mut self, targets: &mut [host::Target]) -> Durability {
         self.targets.clear();
         let durable = || targets.iter().filter(|it| it.durable);
         let weak = durable().all(|it| it.durability == settings::Durability::Write);
@@ -362,7 +362,7 @@ impl Open {
             let seq = *next;
             *next = seq.next();
             target.seq = Some(seq);
-            if is_stored {
+            if target.stored {
                 self.targets.push(Target {
                     queue: target.queue,
                     seq,

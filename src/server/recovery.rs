@@ -18,6 +18,7 @@ use crate::broker::schedule;
 use crate::broker::vhost::QueueKind;
 use crate::broker::vhost::QueueRecord;
 use crate::broker::vhost::Vhost;
+use crate::queue::Numbering;
 use crate::queue::Queue;
 use crate::queue::Restored;
 use crate::queue::effect::Effect;
@@ -76,6 +77,7 @@ pub(in crate::server) fn next_queue_id<D: Disk>(
         Definition::Queue { id, .. } => id + 1,
         Definition::Vhost { .. }
         | Definition::Exchange { .. }
+        | Definition::Offsets { .. }
         | Definition::Binding { .. }
         | Definition::Seen { .. } => 1,
     });
@@ -101,12 +103,15 @@ pub(in crate::server) fn restore<D: Disk>(
         live.insert(name, node.add_vhost(LiveVhost::new(vhost)));
     }
     restore_windows(node, definitions, &live);
+    let numberings: BTreeMap<QueueId, Numbering> =
+        definitions.iter().filter_map(numbering).collect();
     let mut known = BTreeSet::new();
     for (vhost, record) in queues {
         let Some(vhost) = live.get(&vhost) else { continue };
         known.insert(record.id);
         recovered.queues += 1;
-        restore_queue(node, store, vhost, &record, &mut recovered)?;
+        let numbering = numberings.get(&record.id).cloned().unwrap_or_default();
+        restore_queue(node, store, vhost, (&record, numbering), &mut recovered)?;
     }
     // Messages of queues that are not defined any more: a crash came between two records.
     for orphan in store.queues().into_iter().filter(|it| !known.contains(&it.id)) {
@@ -156,7 +161,7 @@ fn restore_definition(
     queues: &mut Vec<(String, QueueRecord)>,
 ) {
     match definition {
-        Definition::QueueIds { .. } | Definition::Seen { .. } => {}
+        Definition::QueueIds { .. } | Definition::Seen { .. } | Definition::Offsets { .. } => {}
         Definition::Vhost { name } => {
             vhosts.insert(name.clone(), Vhost::new(VhostName::new(name)));
         }
@@ -233,10 +238,13 @@ fn restore_queue<D: Disk>(
     node: &Node,
     store: &mut Store<D>,
     vhost: &Arc<LiveVhost>,
-    record: &QueueRecord,
+    (record, numbering): (&QueueRecord, Numbering),
     recovered: &mut Recovered,
 ) -> Result<(), StorageError> {
-    let restored = read_queue(store, record)?;
+    let mut restored = read_queue(store, record)?;
+    if record.is_stream() {
+        number_stream(node, record, numbering, &mut restored);
+    }
     let n_messages: u64 = restored.levels.iter().map(|(_, count, ..)| count).sum();
     recovered.messages += n_messages;
     recovered.delayed += restored.delayed.len() as u64;
@@ -267,6 +275,33 @@ fn restore_queue<D: Disk>(
     Ok(())
 }
 
+/// The offsets of a stream, as the log has them.
+fn numbering(definition: &Definition) -> Option<(QueueId, Numbering)> {
+    let Definition::Offsets { queue, jumps } = definition else { return None };
+    Some((QueueId(*queue), Numbering::new(jumps)))
+}
+
+/// The log goes on with other numbers than those that follow the last message: the offsets of the
+/// stream go on without a gap, and before the first message has one this is in the log.
+fn number_stream(
+    node: &Node,
+    record: &QueueRecord,
+    mut numbering: Numbering,
+    restored: &mut Restored,
+) {
+    let before = numbering.clone();
+    // A stream that has no message any more goes on at a later offset: which was its last is not
+    // known.
+    if let Some((_, _, first, end)) = restored.levels.first() {
+        numbering.go_on(*first, *end, restored.next);
+    }
+    if numbering != before {
+        let jumps = numbering.jumps();
+        node.log.define(&Definition::Offsets { queue: record.id.0, jumps });
+    }
+    restored.numbering = numbering;
+}
+
 /// What the log says of a queue, without looking at the messages nothing is known of.
 fn read_queue<D: Disk>(
     store: &mut Store<D>,
@@ -281,6 +316,13 @@ fn read_queue<D: Disk>(
         levels: levels.map(|it| (it.priority, it.n_messages, it.first, it.end)).collect(),
         ..Restored::default()
     };
+    if record.is_stream() {
+        // The levels only know that none comes before; a time is looked for from the very first.
+        let first = store.live(record.id, Seq(0), 1)?;
+        let levels = restored.levels.iter_mut().zip(first);
+        levels.for_each(|(level, first)| level.2 = first.seq);
+        return Ok(restored);
+    }
     let mut from = Seq(0);
     loop {
         let marked = store.marked(record.id, from, AT_A_TIME)?;

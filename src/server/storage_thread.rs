@@ -46,6 +46,13 @@ const STEP_BYTES: u64 = 256 * 1024;
 /// Of the bytes that are committed, one in so many may be spent on housework meanwhile.
 const HOUSE_SHARE: u64 = 5;
 
+/// What the reading thread does.
+enum Job {
+    Read(ReadJob),
+    /// The answer is known: nothing is to be read, but this thread is not to wait for a queue.
+    Tell(FetchRequest, Loaded),
+}
+
 /// Messages to be read, and where they lie.
 struct ReadJob {
     request: FetchRequest,
@@ -59,7 +66,7 @@ struct ReadJob {
 pub(in crate::server) struct StorageThread<D> {
     node: Arc<Node>,
     store: Store<D>,
-    jobs: mpsc::Sender<ReadJob>,
+    jobs: mpsc::Sender<Job>,
     checkpoint: Option<mpsc::Receiver<Result<(), StorageError>>>,
     /// Comes when the backup that is being made is done.
     backup: Option<mpsc::Receiver<()>>,
@@ -158,6 +165,14 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
     /// Finds where wanted messages lie and has them read.
     fn fetch(&mut self, request: FetchRequest) -> Result<(), StorageError> {
         let wanted = match request.fetch {
+            Fetch::Written => {
+                let batch = self.node.log.durable();
+                let _ = self.jobs.send(Job::Tell(request, Loaded::Written { batch }));
+                return Ok(());
+            }
+            Fetch::Prefix { from, end, bytes } => {
+                Wanted { from, end, count: limit::PREFIX_COUNT, bytes, priority: None }
+            }
             Fetch::Run { level, from, end, count, bytes } => {
                 Wanted { from, end, count, bytes, priority: Some(level) }
             }
@@ -172,13 +187,19 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
             Some(last) if !is_complete => last.seq.next(),
             Some(_) | None => wanted.end,
         };
+        if let Fetch::Prefix { from, .. } = request.fetch {
+            let count = locations.len() as u64;
+            let loaded = Loaded::Prefix { from, next, count, bytes: found };
+            let _ = self.jobs.send(Job::Tell(request, loaded));
+            return Ok(());
+        }
         let mark = |it: &Location| {
             let mark = self.store.mark(it.queue, it.seq)?;
             Mark::decode(mark).map(|(mark, _)| mark)
         };
         let marks = locations.iter().map(mark).collect();
         // The reader ends only after this thread.
-        let _ = self.jobs.send(ReadJob { request, locations, marks, next });
+        let _ = self.jobs.send(Job::Read(ReadJob { request, locations, marks, next }));
         Ok(())
     }
 
@@ -308,9 +329,16 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
 }
 
 /// The reading thread: bodies come from disk without holding up the log.
-fn read_jobs<D: Disk>(node: &Arc<Node>, reader: &Reader<D>, jobs: &mpsc::Receiver<ReadJob>) {
+fn read_jobs<D: Disk>(node: &Arc<Node>, reader: &Reader<D>, jobs: &mpsc::Receiver<Job>) {
     let mut scratch = Vec::new();
     while let Ok(job) = jobs.recv() {
+        let job = match job {
+            Job::Read(job) => job,
+            Job::Tell(request, loaded) => {
+                tell(node, &request, loaded);
+                continue;
+            }
+        };
         match reader.read(&job.locations) {
             Ok(stored) => answer(node, reader, &job, stored, &mut scratch),
             Err(error) => {
@@ -358,13 +386,20 @@ fn answer<D: Disk>(
         quarantine(node, reader, location);
     }
     let loaded = match job.request.fetch {
-        Fetch::Run { level, .. } => {
-            Loaded::Run { level, messages, n_damaged: damaged.len() as u64, next: job.next }
+        Fetch::Run { level, from, .. } => {
+            Loaded::Run { level, from, messages, n_damaged: damaged.len() as u64, next: job.next }
         }
         Fetch::One { seq } => Loaded::One { seq, message: messages.pop() },
+        // These were told.
+        Fetch::Prefix { .. } | Fetch::Written => return,
     };
-    let mut turn = Turn::new(node, &job.request.vhost, None);
-    with_queue(&mut turn, job.request.queue, |queue, ports, effects, now| {
+    tell(node, &job.request, loaded);
+}
+
+/// Hands an answer to the queue that asked.
+fn tell(node: &Arc<Node>, request: &FetchRequest, loaded: Loaded) {
+    let mut turn = Turn::new(node, &request.vhost, None);
+    with_queue(&mut turn, request.queue, |queue, ports, effects, now| {
         queue.loaded(loaded, now, ports, effects);
     });
     settle_later(&mut turn);

@@ -5,6 +5,7 @@ use crate::amqp::id::ConsumerId;
 use crate::amqp::id::DeliveryTag;
 use crate::amqp::limit;
 use crate::amqp::name::ConsumerTag;
+use crate::amqp::offset::Offset;
 use crate::amqp::reply_code::ReplyCode;
 use crate::amqp::table::Table;
 use crate::broker::consume;
@@ -163,6 +164,7 @@ impl Connection {
             return Err(Refusal::new(ReplyCode::NotAllowed, text));
         }
         let priority = consumer_priority(&consume.arguments, &queue, &self.vhost)?;
+        let offset = stream_offset(&consume.arguments, &queue, &self.vhost)?;
         let tag = match consume.consumer_tag.as_str() {
             "" => ConsumerTag::from(desk.fresh_name("amq.ctag-")),
             tag => ConsumerTag::new(tag),
@@ -183,6 +185,8 @@ impl Connection {
                 Some(ChannelState::Closing) | None => 0,
             },
             service: self.service.clone(),
+            offset,
+            has_window: desk.outbox(|outbox| outbox.has_window(id)),
         };
         consume::consume(desk, &queue, spec, !consume.nowait)
             .map_err(|error| refusal::consume(&error, &queue, &self.vhost))?;
@@ -287,27 +291,36 @@ impl Connection {
     }
 }
 
-/// COMPAT: any integer; arguments of streams do not belong on another queue.
-fn consumer_priority(arguments: &Table, queue: &str, vhost: &str) -> Result<i32, Refusal> {
-    let precondition = |text: String| Err(Refusal::new(ReplyCode::PreconditionFailed, text));
-    if arguments.get("x-stream-offset").is_some() {
-        return precondition(format!(
-            "invalid arg 'x-stream-offset' for queue '{queue}' in vhost '{vhost}' of queue type \
-             rabbit_classic_queue"
-        ));
-    }
-    match arguments.get("x-priority") {
-        None => Ok(0),
-        Some(value) => match value.as_integer() {
-            Some(number) => Ok(i32::try_from(number).unwrap_or(match number {
-                ..0 => i32::MIN,
-                0.. => i32::MAX,
-            })),
-            None => precondition(format!(
+/// COMPAT: any integer.
+fn consumer_priority(arguments: &Table, queue: &str, vhost: &str) -> Result<Option<i32>, Refusal> {
+    let Some(value) = arguments.get("x-priority") else { return Ok(None) };
+    match value.as_integer() {
+        Some(number) => Ok(Some(i32::try_from(number).unwrap_or(match number {
+            ..0 => i32::MIN,
+            0.. => i32::MAX,
+        }))),
+        None => Err(Refusal::new(
+            ReplyCode::PreconditionFailed,
+            format!(
                 "invalid arg 'x-priority' for queue '{queue}' in vhost '{vhost}': \"expected \
                  integer, got {}\"",
                 value.type_name()
-            )),
-        },
+            ),
+        )),
+    }
+}
+
+/// Where to begin on a stream.
+fn stream_offset(arguments: &Table, queue: &str, vhost: &str) -> Result<Option<Offset>, Refusal> {
+    for key in ["x-stream-filter", "x-stream-match-unfiltered"] {
+        if arguments.get(key).is_some() {
+            let text = format!("{key} for queue '{queue}' in vhost '{vhost}'");
+            return Err(Refusal::new(ReplyCode::NotImplemented, text));
+        }
+    }
+    let Some(value) = arguments.get("x-stream-offset") else { return Ok(None) };
+    match Offset::parse(value) {
+        Some(offset) => Ok(Some(offset)),
+        None => Err(refusal::stream_offset(value, queue, vhost)),
     }
 }

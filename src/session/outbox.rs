@@ -22,7 +22,6 @@ use crate::codec::encode::GetOk;
 use crate::codec::reply;
 use crate::codec::reply::Reply;
 use crate::queue::dispatch::Delivery;
-use crate::queue::retry;
 
 /// Unsent frames and unsettled deliveries of a connection.
 ///
@@ -184,9 +183,7 @@ impl Outbox {
         let Some(consuming) = outgoing.consumers.get(&id.number) else { return false };
         outgoing.last_tag.0 += 1;
         let tag = outgoing.last_tag;
-        let properties = (delivery.counted && delivery.mark.redelivered).then(|| {
-            retry::redelivered_properties(delivery.message, delivery.mark, delivery.queue)
-        });
+        let properties = delivery.properties();
         let method = Deliver {
             consumer_tag: &consuming.tag,
             delivery_tag: tag.0,
@@ -299,6 +296,11 @@ impl Outbox {
         if let Some(outgoing) = self.channels.get_mut(&channel) {
             outgoing.window = window;
         }
+    }
+
+    /// Whether all consumers of a channel have one limit together.
+    pub fn has_window(&self, channel: ChannelId) -> bool {
+        self.channels.get(&channel).is_some_and(|it| it.window > 0)
     }
 
     /// Consumers of a channel that may be served again because something was settled.

@@ -22,6 +22,7 @@ use crate::broker::rules::Breach;
 use crate::codec::content::ContentError;
 use crate::codec::method::MethodFault;
 use crate::codec::reply::Close;
+use crate::queue::consumer;
 use crate::routing::delay::TypeError;
 use crate::routing::hash::HashSourceError;
 use crate::routing::headers::CriteriaError;
@@ -162,6 +163,7 @@ pub fn declare(error: &DeclareError, vhost: &str) -> Refusal {
             "{} holds what its exchange delivers later; it can be purged, not bound or deleted",
             queue(name, vhost)
         )),
+        DeclareError::PurgeOfStream(name) => not_on_streams("queue.purge", name, vhost),
         DeclareError::Declared { resource, origin } => {
             refused(format!("{} is declared in {origin}; change it there", of(resource)))
         }
@@ -188,7 +190,15 @@ fn inequivalent(it: &Inequivalent, vhost: &str) -> String {
 }
 
 fn argument(error: &ArgumentError, resource: &str) -> Refusal {
+    let precondition = |text: String| Refusal::new(PreconditionFailed, text);
     match error {
+        ArgumentError::Invalid { key, fault: ArgumentFault::SegmentTooLarge } => {
+            precondition(format!("Exceeded max value for {key}"))
+        }
+        // COMPAT: with two blanks.
+        ArgumentError::Invalid { key, fault: ArgumentFault::FilterSize } => {
+            precondition(format!("Invalid value for  {key}"))
+        }
         ArgumentError::Invalid { key, fault } => Refusal::new(
             PreconditionFailed,
             format!("invalid arg '{key}' for {resource}: {}", argument_fault(fault)),
@@ -204,9 +214,6 @@ fn argument(error: &ArgumentError, resource: &str) -> Refusal {
             PreconditionFailed,
             format!("invalid type '{got}' for arg '{key}' in {resource}"),
         ),
-        ArgumentError::NotBuilt { key, value } => {
-            Refusal::new(NotImplemented, format!("{key}={value} for {resource}"))
-        }
     }
 }
 
@@ -224,6 +231,7 @@ fn argument_fault(fault: &ArgumentFault) -> String {
             format!("\"unsupported queue type '{name}'\"")
         }
         ArgumentFault::KeyWithoutExchange => "routing_key_but_no_dlx_defined".to_owned(),
+        ArgumentFault::SegmentTooLarge | ArgumentFault::FilterSize => String::new(),
     }
 }
 
@@ -312,9 +320,6 @@ pub fn consume(error: &ConsumeError, queue_name: &str, vhost: &str) -> Refusal {
             Refusal::new(NotFound, format!("no {}", queue(queue_name, vhost)))
         }
         ConsumeError::Locked => locked(queue_name, vhost),
-        ConsumeError::ExclusiveUse => {
-            Refusal::new(AccessRefused, format!("{} in exclusive use", queue(queue_name, vhost)))
-        }
         ConsumeError::Schedule => Refusal::new(
             AccessRefused,
             format!(
@@ -322,6 +327,8 @@ pub fn consume(error: &ConsumeError, queue_name: &str, vhost: &str) -> Refusal {
                 queue(queue_name, vhost)
             ),
         ),
+        ConsumeError::Queue(error) => consume_from(error, &queue(queue_name, vhost)),
+        ConsumeError::GetFromStream => not_on_streams("basic.get", queue_name, vhost),
         ConsumeError::Rule(it) => breach(it),
     }
 }
@@ -334,6 +341,46 @@ pub fn late_ack(channel: ChannelId, timeout: Millis) -> Refusal {
         channel.0, timeout.0
     );
     Refusal::new(PreconditionFailed, text)
+}
+
+/// What a queue says to a consumer.
+fn consume_from(error: &consumer::ConsumeError, queue: &str) -> Refusal {
+    match error {
+        consumer::ConsumeError::ExclusiveUse => {
+            Refusal::new(AccessRefused, format!("{queue} in exclusive use"))
+        }
+        consumer::ConsumeError::OtherQueueType { key, queue_type } => {
+            argument(&ArgumentError::OtherQueueType { key, queue_type: *queue_type }, queue)
+        }
+        consumer::ConsumeError::NoPrefetch => Refusal::new(
+            PreconditionFailed,
+            format!("consumer prefetch count is not set for stream {queue}"),
+        ),
+        consumer::ConsumeError::NoAck => Refusal::new(
+            NotImplemented,
+            format!("automatic acknowledgement not supported by stream {queue}"),
+        ),
+        consumer::ConsumeError::Window => {
+            Refusal::new(NotImplemented, format!("{queue} does not support global qos"))
+        }
+    }
+}
+
+/// An `x-stream-offset` that is no place to begin. COMPAT: the term RabbitMQ prints.
+pub fn stream_offset(value: &Value, queue_name: &str, vhost: &str) -> Refusal {
+    let is_text = matches!(value, Value::LongString(_));
+    let term = if is_text { format!("<<\"{value}\">>") } else { value.to_string() };
+    let text = format!(
+        "invalid arg 'x-stream-offset' for {}: {{invalid_stream_offset_arg,{{{},{term}}}}}",
+        queue(queue_name, vhost),
+        value.type_name()
+    );
+    Refusal::new(PreconditionFailed, text)
+}
+
+fn not_on_streams(method: &str, name: &str, vhost: &str) -> Refusal {
+    let text = format!("{method} not supported by stream queues {}", queue(name, vhost));
+    Refusal::new(NotImplemented, text)
 }
 
 pub fn unknown_tag(UnknownTag(tag): UnknownTag) -> Refusal {

@@ -182,9 +182,11 @@ impl<'t> Run<'t> {
             connection_name: "test".into(),
             no_ack: false,
             exclusive: false,
-            priority: 0,
+            priority: None,
             prefetch: 0,
             service: service.clone(),
+            offset: None,
+            has_window: false,
         };
         self.services.extend(service.map(|it| (id, it)));
         if let Err(error) = consume::consume(&mut self.memory, queue, spec, false) {

@@ -102,10 +102,6 @@ pub(in crate::topology) fn report_error(
         ArgumentError::ExchangeNotText { key, got } => {
             (*key, format!("must be a string, not of type {got}"), "name an exchange")
         }
-        ArgumentError::NotBuilt { key, value } => {
-            let help = "this broker does not have it yet: delete it";
-            (*key, format!("cannot be `{value}` yet"), help)
-        }
     };
     let title = format!("argument `{key}` of {subject} {why}");
     let at = (place(key), "refused");
@@ -124,5 +120,7 @@ fn fault_text(fault: &ArgumentFault) -> String {
         ArgumentFault::Unknown(_) => "has an unknown value".to_owned(),
         ArgumentFault::UnsupportedQueueType(it) => format!("cannot be `{it}`"),
         ArgumentFault::KeyWithoutExchange => "needs `x-dead-letter-exchange`".to_owned(),
+        ArgumentFault::SegmentTooLarge => "is above three billion".to_owned(),
+        ArgumentFault::FilterSize => "is not between 16 and 255".to_owned(),
     }
 }

@@ -334,12 +334,18 @@ fn check_arguments(queue: &Queue, fields: &Fields<'_>, report: &mut Report) {
             return argument::report_error(&fields.subject, &error, |_| at, report);
         }
     };
-    let quorum = arguments.queue_type == QueueType::Quorum;
+    let of_type = arguments.queue_type.as_str();
+    let replicated = arguments.queue_type != QueueType::Classic;
     let wrong = [(!queue.durable, "durable"), (queue.auto_delete, "auto_delete")];
-    for (_, key) in wrong.into_iter().filter(|(is, _)| quorum && *is) {
-        let title = format!("{} is a quorum queue, which is durable and permanent", fields.subject);
+    for (_, key) in wrong.into_iter().filter(|(is, _)| replicated && *is) {
+        let subject = &fields.subject;
+        let title = format!("{subject} is a {of_type} queue, which is durable and permanent");
         let origin = fields.get(key).map_or(fields.origin, |it| it.key_origin);
         let help = format!("delete `{key}`, or the argument `x-queue-type`");
-        report.add(name::contradiction(title, (origin, "not for quorum queues"), help));
+        report.add(name::contradiction(
+            title,
+            (origin, &format!("not for {of_type} queues")),
+            help,
+        ));
     }
 }

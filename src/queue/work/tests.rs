@@ -33,7 +33,7 @@ use crate::queue::settle::Settlement;
 
 /// A queue with a clock, a log, consumers that remember what they got, and a story of it all.
 struct World {
-    queue: Queue,
+    queue: WorkQueue,
     now: Timestamp,
     effects: Vec<Effect>,
     consumers: Inboxes,
@@ -73,7 +73,7 @@ impl World {
     fn new(settings: Settings) -> World {
         let now = Timestamp::from_millis(1_000_000);
         World {
-            queue: Queue::new("work".into(), settings, now),
+            queue: WorkQueue::new("work".into(), settings, now),
             now,
             effects: Vec::new(),
             consumers: Inboxes::default(),
@@ -132,9 +132,11 @@ impl World {
             connection_name: Arc::from("host"),
             no_ack: false,
             exclusive: false,
-            priority: 0,
+            priority: None,
             prefetch,
             service: None,
+            offset: None,
+            has_window: false,
         };
         edit(&mut spec);
         self.queue.add_consumer(spec).unwrap();
@@ -234,6 +236,7 @@ impl World {
                 let message = self.log.get_key_value(&seq).map(load);
                 Loaded::One { seq, message }
             }
+            Fetch::Prefix { .. } | Fetch::Written => return,
             Fetch::Run { level, from, end, count, .. } => {
                 let messages: Vec<_> = self.log.range(from..end).take(count).map(load).collect();
                 let next = if messages.len() < count {
@@ -241,7 +244,7 @@ impl World {
                 } else {
                     messages.last().map_or(end, |it| it.seq.next())
                 };
-                Loaded::Run { level, messages, n_damaged: 0, next }
+                Loaded::Run { level, from, messages, n_damaged: 0, next }
             }
         };
         self.queue.loaded(loaded, self.now, &mut self.consumers, &mut self.effects);
@@ -260,10 +263,12 @@ impl World {
             expirations: Vec::new(),
             next: last,
             redelivered_up_to: Some(first),
+            ..Restored::default()
         };
         let settings = self.queue.settings().clone();
         self.consumers = Inboxes::default();
-        self.queue = Queue::restore("work".into(), settings, restored, self.now, &mut self.effects);
+        self.queue =
+            WorkQueue::restore("work".into(), settings, restored, self.now, &mut self.effects);
         self.settle_effects();
     }
 
@@ -313,8 +318,8 @@ fn prefetch_bounds_what_a_consumer_holds() {
 #[test]
 fn higher_priority_consumers_are_served_first() {
     let mut world = World::new(Settings::default());
-    world.consume_as(1, 1, |it| it.priority = 0);
-    world.consume_as(2, 1, |it| it.priority = 5);
+    world.consume_as(1, 1, |it| it.priority = None);
+    world.consume_as(2, 1, |it| it.priority = Some(5));
     ["a", "b", "c"].into_iter().for_each(|it| {
         world.publish(it);
     });
@@ -377,9 +382,11 @@ fn exclusive_consumers_exclude() {
         connection_name: Arc::from(""),
         no_ack: true,
         exclusive,
-        priority: 0,
+        priority: None,
         prefetch: 0,
         service: None,
+        offset: None,
+        has_window: false,
     };
     assert_eq!(world.queue.add_consumer(spec(false)), Err(ConsumeError::ExclusiveUse));
     world.lose(1);
@@ -978,6 +985,6 @@ fn a_restart_with_fewer_priorities_keeps_all_messages() {
     };
     let settings = Settings { durable: true, ..Settings::default() };
     let mut effects = Vec::new();
-    let queue = Queue::restore("work".into(), settings, restored, Timestamp(1), &mut effects);
+    let queue = WorkQueue::restore("work".into(), settings, restored, Timestamp(1), &mut effects);
     assert_eq!(queue.depth().ready, 3);
 }
