@@ -1,5 +1,8 @@
-//! Floor 1: who may log in, and as whom.
+//! Floor 1: who may log in, as whom, and what they may do then.
 
+pub mod directory;
 pub mod password;
+pub mod pattern;
+pub mod permission;
 pub mod sasl;
 pub mod user;

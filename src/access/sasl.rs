@@ -7,7 +7,7 @@ use crate::amqp::table::Value;
 pub const MECHANISMS: &str = "PLAIN AMQPLAIN";
 
 /// What a client presented; not yet verified.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub user: String,
     pub password: String,

@@ -130,6 +130,12 @@ impl QueueType {
         }
     }
 
+    /// The type of this name in `x-queue-type`.
+    pub fn parse(text: &str) -> Option<QueueType> {
+        let all = [QueueType::Classic, QueueType::Quorum];
+        all.into_iter().find(|it| it.as_str() == text)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             QueueType::Classic => "classic",

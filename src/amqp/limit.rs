@@ -72,3 +72,13 @@ pub const PACKED_BODY_BYTES: usize = 16 * 1024;
 
 /// Keys that a queue or exchange remembers to take each message once.
 pub const DEDUPLICATION_KEYS: usize = 1_000_000;
+/// Bytes of a pattern in a permission or policy.
+pub const PATTERN_BYTES: usize = 4096;
+/// Bytes a pattern may take when it is compiled.
+pub const PATTERN_PROGRAM_BYTES: usize = 1024 * 1024;
+/// Steps a search with look-around or back-references may take.
+pub const PATTERN_STEPS: usize = 20_000;
+/// Answers about access that a connection remembers.
+pub const VERDICTS_KEPT: usize = 16;
+/// Policies, and as many operator policies, of one vhost.
+pub const POLICIES_PER_VHOST: usize = 1000;

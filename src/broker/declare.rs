@@ -21,6 +21,7 @@ use crate::broker::deduplication::Scope;
 use crate::broker::definition::Definition;
 use crate::broker::definition::Hex;
 use crate::broker::effect::with_queue;
+use crate::broker::effective;
 use crate::broker::host::Host;
 use crate::broker::host::Note;
 use crate::broker::rules::Breach;
@@ -90,12 +91,25 @@ pub enum DeclareError {
         resource: Resource,
         max: usize,
     },
+    /// The vhost's own limit.
+    QueueLimit {
+        name: String,
+        max: u64,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Resource {
     Exchange(String),
     Queue(String),
+}
+
+impl Resource {
+    pub fn name(&self) -> &str {
+        match self {
+            Resource::Exchange(name) | Resource::Queue(name) => name,
+        }
+    }
 }
 
 /// Two declarations of one thing that differ.
@@ -206,8 +220,11 @@ pub fn add_exchange<H: Host>(host: &mut H, spec: ExchangeSpec) -> Result<BatchId
     let (name, durable, delays) = (spec.name.clone(), spec.durable, spec.delays);
     let definition = exchange_definition(&host.vhost().name, &spec);
     let is_new = host.change(|vhost| {
-        let is_new = vhost.table.exchange(&spec.name).is_none();
-        vhost.table.declare(spec).map(|()| is_new)
+        let name = spec.name.clone();
+        let is_new = vhost.table.exchange(&name).is_none();
+        vhost.table.declare(spec)?;
+        vhost.refresh_exchange(&name);
+        Ok(is_new)
     });
     let is_new = is_new.map_err(DeclareError::HashSource)?;
     let batch = if durable && is_new { host.define(&definition) } else { BatchId(0) };
@@ -266,6 +283,31 @@ pub fn declare_queue<H: Host>(
     host: &mut H,
     declare: &DeclareQueue,
 ) -> Result<DeclaredQueue, DeclareError> {
+    match with_default_type(host.vhost(), declare) {
+        Some(typed) => declare_typed(host, &typed),
+        None => declare_typed(host, declare),
+    }
+}
+
+/// COMPAT: the vhost's default type counts for a declare that names none and has the properties
+/// this type needs; what was declared before it did is met by its name only.
+fn with_default_type(vhost: &Vhost, declare: &DeclareQueue) -> Option<DeclareQueue> {
+    const KEY: &str = "x-queue-type";
+    let default = vhost.profile.default_queue_type.filter(|it| *it != QueueType::Classic)?;
+    let fits = declare.durable && !declare.exclusive && !declare.auto_delete && !declare.generated;
+    let other = vhost.queue(&declare.name).is_some_and(|it| it.arguments.get(KEY).is_none());
+    if !fits || other || declare.passive || declare.arguments.get(KEY).is_some() {
+        return None;
+    }
+    let mut typed = declare.clone();
+    typed.arguments.0.push((KEY.to_owned(), Value::text(default.as_str())));
+    Some(typed)
+}
+
+fn declare_typed<H: Host>(
+    host: &mut H,
+    declare: &DeclareQueue,
+) -> Result<DeclaredQueue, DeclareError> {
     let resource = Resource::Queue(declare.name.clone());
     if declare.passive {
         return existing(host, declare);
@@ -281,6 +323,7 @@ pub fn declare_queue<H: Host>(
     let arguments = QueueArguments::parse(&declare.arguments).map_err(error)?;
     check_properties(declare, &arguments)?;
     check_undeclared(host, &resource)?;
+    check_queue_limit(host.vhost(), &declare.name)?;
     // COMPAT: an exclusive queue is never durable, whatever was asked.
     let durable = declare.durable && !declare.exclusive;
     let settings = Settings::from_arguments(&arguments, durable, declare.auto_delete);
@@ -306,6 +349,16 @@ pub fn declare_queue<H: Host>(
     }
 }
 
+/// COMPAT: a limit below what is there only keeps more from coming.
+fn check_queue_limit(vhost: &Vhost, name: &str) -> Result<(), DeclareError> {
+    match vhost.profile.queues_max {
+        Some(max) if vhost.table.n_queues() as u64 >= max => {
+            Err(DeclareError::QueueLimit { name: name.to_owned(), max })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// A queue to be made, with everything decided.
 #[derive(Clone, Debug)]
 pub struct NewQueue {
@@ -314,6 +367,7 @@ pub struct NewQueue {
     pub auto_delete: bool,
     pub exclusive: Option<ConnectionId>,
     pub arguments: Arguments,
+    /// Before policies.
     pub settings: Settings,
     pub kind: QueueKind,
     /// The queue whose parking lot it is.
@@ -331,25 +385,34 @@ pub fn add_queue<H: Host>(
     }
     let id = host.new_queue_id();
     let now = host.now();
-    host.add_queue(id, Queue::new(new.name.clone(), new.settings.clone(), now));
-    let record = QueueRecord {
+    let base = Arc::new(new.settings);
+    let mut record = QueueRecord {
         id,
         name: new.name,
         durable: new.durable,
         auto_delete: new.auto_delete,
         exclusive: new.exclusive,
         arguments: new.arguments,
-        settings: Arc::new(new.settings),
+        settings: Arc::clone(&base),
+        base,
         kind: new.kind,
         parked: None,
     };
+    record.settings = host.vhost().settings_of(record.subject());
+    host.add_queue(id, Queue::new(record.name.clone(), (*record.settings).clone(), now));
+    let mut changed = None;
     let is_new = host.change(|vhost| {
         let is_new = vhost.queue(&record.name).is_none();
         if is_new {
             vhost.insert(record);
+            // A policy may have come between.
+            changed = vhost.refresh_queue(id);
         }
         is_new
     });
+    if let Some(settings) = changed {
+        effective::set_settings(host, id, &settings);
+    }
     if !is_new {
         // Another connection was faster; ours has no name and nobody knows it.
         host.remove_queue(id);

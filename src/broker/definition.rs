@@ -1,10 +1,13 @@
-//! What the log keeps of vhosts, exchanges, queues and bindings: one key and one value each.
+//! What the log keeps beside messages: vhosts, exchanges, queues, bindings, policies, users and
+//! permissions, with one key and one value each.
 //!
 //! The value is JSON, so that a person can read a dump; arguments are the hex of their wire form,
 //! which loses nothing.
 
 use serde::Deserialize;
 use serde::Serialize;
+use serde_json::Map;
+use serde_json::Value;
 
 use crate::amqp::table::Table as Arguments;
 
@@ -14,6 +17,16 @@ use crate::amqp::table::Table as Arguments;
 pub enum Definition {
     Vhost {
         name: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        description: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tags: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        default_queue_type: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connections_max: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queues_max: Option<u64>,
     },
     Exchange {
         vhost: String,
@@ -60,6 +73,43 @@ pub enum Definition {
     QueueIds {
         next: u32,
     },
+    User {
+        name: String,
+        /// The hash, in the form of [`PasswordHash::to_text`].
+        ///
+        /// [`PasswordHash::to_text`]: crate::access::password::PasswordHash::to_text
+        password: Option<String>,
+        tags: Vec<String>,
+        connections_max: Option<u64>,
+        channels_max: Option<u64>,
+    },
+    Permission {
+        user: String,
+        vhost: String,
+        configure: String,
+        write: String,
+        read: String,
+    },
+    TopicPermission {
+        user: String,
+        vhost: String,
+        exchange: String,
+        write: String,
+        read: String,
+    },
+    Policy {
+        vhost: String,
+        operator: bool,
+        name: String,
+        pattern: String,
+        apply_to: String,
+        priority: i64,
+        definition: Map<String, Value>,
+    },
+    /// The user that a first start makes has been made, and is not made again.
+    DefaultUser {
+        name: String,
+    },
 }
 
 /// A field table as the hex of its wire form; empty for an empty table.
@@ -87,11 +137,34 @@ impl Hex {
 }
 
 impl Definition {
+    /// A vhost of which nothing is said.
+    pub fn vhost(name: &str) -> Definition {
+        Definition::Vhost {
+            name: name.to_owned(),
+            description: String::new(),
+            tags: Vec::new(),
+            default_queue_type: None,
+            connections_max: None,
+            queues_max: None,
+        }
+    }
+
+    /// A user, ready to be removed.
+    pub fn user(name: &str) -> Definition {
+        Definition::User {
+            name: name.to_owned(),
+            password: None,
+            tags: Vec::new(),
+            connections_max: None,
+            channels_max: None,
+        }
+    }
+
     /// Tells definitions apart: a later one with the same key replaces an earlier one.
     pub fn key(&self) -> Vec<u8> {
         let id;
         let parts: Vec<&str> = match self {
-            Definition::Vhost { name } => vec!["vhost", name],
+            Definition::Vhost { name, .. } => vec!["vhost", name],
             Definition::Exchange { vhost, name, .. } => vec!["exchange", vhost, name],
             Definition::Queue { vhost, name, .. } => vec!["queue", vhost, name],
             Definition::Binding { vhost, source, to_exchange, destination, key, arguments } => {
@@ -107,6 +180,16 @@ impl Definition {
                 vec!["offsets", &id]
             }
             Definition::QueueIds { .. } => vec!["queue-ids"],
+            Definition::User { name, .. } => vec!["user", name],
+            Definition::Permission { user, vhost, .. } => vec!["permission", user, vhost],
+            Definition::TopicPermission { user, vhost, exchange, .. } => {
+                vec!["topic-permission", user, vhost, exchange]
+            }
+            Definition::Policy { vhost, operator, name, .. } => {
+                let kind = if *operator { "operator-policy" } else { "policy" };
+                vec![kind, vhost, name]
+            }
+            Definition::DefaultUser { .. } => vec!["default-user"],
         };
         // Names may hold any byte but NUL is never needed in one; a name that has it only makes
         // its own key longer, because every part is also in the value.
@@ -121,15 +204,29 @@ impl Definition {
         serde_json::from_slice(value).ok()
     }
 
+    /// As JSON for people, without what must not be seen.
+    pub fn to_shown(&self) -> String {
+        let mut shown = self.clone();
+        if let Definition::User { password, .. } = &mut shown {
+            *password = password.as_ref().map(|_| "…".to_owned());
+        }
+        String::from_utf8(shown.value()).expect("JSON is UTF-8")
+    }
+
     /// The order in which definitions can be restored: nothing before what it refers to.
     pub fn rank(&self) -> u8 {
         match self {
-            Definition::QueueIds { .. } | Definition::Offsets { .. } => 0,
-            Definition::Vhost { .. } => 1,
-            Definition::Exchange { .. } => 2,
-            Definition::Queue { .. } => 3,
-            Definition::Binding { .. } => 4,
-            Definition::Seen { .. } => 5,
+            Definition::QueueIds { .. }
+            | Definition::Offsets { .. }
+            | Definition::DefaultUser { .. } => 0,
+            Definition::Vhost { .. } | Definition::User { .. } => 1,
+            Definition::Policy { .. }
+            | Definition::Permission { .. }
+            | Definition::TopicPermission { .. } => 2,
+            Definition::Exchange { .. } => 3,
+            Definition::Queue { .. } => 4,
+            Definition::Binding { .. } => 5,
+            Definition::Seen { .. } => 6,
         }
     }
 }
@@ -137,16 +234,17 @@ impl Definition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amqp::table::Value;
+    use crate::amqp::table::Value as Field;
 
     #[test]
     fn definitions_survive_their_bytes() {
         let arguments = Arguments(vec![
-            ("x-message-ttl".into(), Value::I32(5)),
-            ("x-dead-letter-exchange".into(), Value::text("é")),
+            ("x-message-ttl".into(), Field::I32(5)),
+            ("x-dead-letter-exchange".into(), Field::text("é")),
         ]);
         let all = [
-            Definition::Vhost { name: "/".into() },
+            Definition::vhost("/"),
+            Definition::user("app"),
             Definition::Queue {
                 vhost: "/".into(),
                 name: "work".into(),
@@ -170,5 +268,21 @@ mod tests {
         }
         assert_eq!(Hex::new(&arguments).table(), Some(arguments));
         assert_eq!(Hex("zz".into()).table(), None);
+    }
+
+    #[test]
+    fn a_hash_is_not_shown() {
+        let mut user = Definition::user("app");
+        if let Definition::User { password, .. } = &mut user {
+            *password = Some("hunter2".into());
+        }
+        assert!(!user.to_shown().contains("hunter2") && user.to_shown().contains("app"));
+    }
+
+    #[test]
+    fn a_vhost_of_the_first_version_is_read() {
+        let first = br#"{"define":"vhost","name":"/"}"#;
+        assert_eq!(Definition::parse(first), Some(Definition::vhost("/")));
+        assert_eq!(Definition::vhost("/").value(), first);
     }
 }

@@ -3,6 +3,7 @@
 use crate::amqp::id::BatchId;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::id::QueueId;
+use crate::amqp::name::ExchangeName;
 use crate::broker::declare::DeclareError;
 use crate::broker::declare::Resource;
 use crate::broker::declare::forget_exchanges;
@@ -13,6 +14,8 @@ use crate::broker::definition::Hex;
 use crate::broker::effect::with_queue;
 use crate::broker::host::Host;
 use crate::broker::host::Note;
+use crate::broker::policy::Policies;
+use crate::broker::policy::Side;
 use crate::broker::rules::Enforce;
 use crate::broker::vhost::QueueKind;
 use crate::routing::Destination;
@@ -103,6 +106,46 @@ pub fn delete_exclusive<H: Host>(host: &mut H, connection: ConnectionId) {
     for id in host.vhost().exclusive_to(connection) {
         remove_queue(host, id, "its connection closed");
     }
+}
+
+/// Removes everything from a vhost that is being deleted, the broker's own exchanges excepted.
+pub fn empty<H: Host>(host: &mut H) {
+    let vhost = host.vhost();
+    let ids: Vec<QueueId> = vhost.queues().map(|it| it.id).collect();
+    let mut gone = Vec::new();
+    for side in [Side::User, Side::Operator] {
+        gone.extend(vhost.policies.iter(side).map(|it| it.to_definition(&vhost.name, side)));
+    }
+    for id in ids {
+        remove_queue(host, id, "its vhost was deleted");
+    }
+    let vhost = host.vhost();
+    for exchange in vhost.table.exchanges() {
+        // What is left are bindings between exchanges.
+        gone.extend(exchange.bindings().map(|it| Definition::Binding {
+            vhost: vhost.name.to_string(),
+            source: exchange.name.to_string(),
+            to_exchange: true,
+            destination: match &it.destination {
+                Destination::Exchange(name) => name.to_string(),
+                Destination::Queue(_) => String::new(),
+            },
+            key: it.key.to_string(),
+            arguments: Hex::new(&it.arguments()),
+        }));
+    }
+    let names = vhost.table.exchanges().into_iter().map(|it| it.name.clone());
+    let names: Vec<ExchangeName> = names.filter(|it| !it.starts_with("amq.")).collect();
+    for definition in gone {
+        host.undefine(&definition);
+    }
+    host.change(|vhost| {
+        for name in &names {
+            vhost.table.delete(name);
+        }
+        vhost.policies = Policies::default();
+    });
+    forget_exchanges(host, &names);
 }
 
 /// Takes a queue out of everything; its consumers are told.

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use crate::amqp::argument::QueueType;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::id::QueueId;
 use crate::amqp::name::QueueName;
 use crate::amqp::name::VhostName;
 use crate::amqp::table::Table as Arguments;
+use crate::broker::definition::Definition;
+use crate::broker::policy::Policies;
 use crate::broker::rules::Rules;
 use crate::queue::settings::Settings;
 use crate::routing::Kind;
@@ -21,9 +24,25 @@ use crate::routing::table::Vanished;
 #[derive(Debug)]
 pub struct Vhost {
     pub name: VhostName,
+    pub profile: Profile,
     pub table: Table,
     pub rules: Rules,
+    pub policies: Policies,
+    /// It was deleted: whoever still works in it leaves nothing behind.
+    pub is_deleted: bool,
     records: HashMap<QueueId, QueueRecord, RandomState>,
+}
+
+/// What people say of a vhost.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Profile {
+    pub description: String,
+    pub tags: Vec<String>,
+    /// The type of queues whose declaration names none and allows this one.
+    pub default_queue_type: Option<QueueType>,
+    /// `None` is no limit.
+    pub connections_max: Option<u64>,
+    pub queues_max: Option<u64>,
 }
 
 /// What a queue was declared as.
@@ -36,6 +55,9 @@ pub struct QueueRecord {
     /// The connection that may use it; it goes with that connection.
     pub exclusive: Option<ConnectionId>,
     pub arguments: Arguments,
+    /// What its declaration alone says.
+    pub base: Arc<Settings>,
+    /// What it does, under the vhost's policies.
     pub settings: Arc<Settings>,
     pub kind: QueueKind,
     /// Its parking lot.
@@ -74,7 +96,28 @@ impl Vhost {
             let spec = ExchangeSpec { internal, ..ExchangeSpec::durable(name, kind) };
             table.declare(spec).expect("predeclared exchanges have no arguments");
         }
-        Vhost { name, table, rules: Rules::default(), records: HashMap::default() }
+        Vhost {
+            name,
+            profile: Profile::default(),
+            table,
+            rules: Rules::default(),
+            policies: Policies::default(),
+            is_deleted: false,
+            records: HashMap::default(),
+        }
+    }
+
+    pub fn definition(&self) -> Definition {
+        let Profile { description, tags, default_queue_type, connections_max, queues_max } =
+            self.profile.clone();
+        Definition::Vhost {
+            name: self.name.to_string(),
+            description,
+            tags,
+            default_queue_type: default_queue_type.map(|it| it.as_str().to_owned()),
+            connections_max,
+            queues_max,
+        }
     }
 
     pub fn queue(&self, name: &str) -> Option<&QueueRecord> {

@@ -20,7 +20,7 @@ pub(in crate::cli) struct Args {
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
     /// Run the broker.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Read topology files and report everything that is wrong with them.
     Check(CheckArgs),
     /// Run the [[tests]] of topology files, offline and in virtual time.
@@ -67,6 +67,15 @@ pub(in crate::cli) struct ServeArgs {
     /// Threads for connections [default: one per core].
     #[arg(long, value_name = "N", env = "RAILPOST_WORKERS")]
     pub(in crate::cli) workers: Option<usize>,
+    /// The user that the first start on a data directory makes [default: guest].
+    #[arg(long, value_name = "NAME", env = "RABBITMQ_DEFAULT_USER")]
+    pub(in crate::cli) default_user: Option<String>,
+    /// Its password; set the variable, since arguments are seen by everybody.
+    #[arg(long, value_name = "TEXT", env = "RABBITMQ_DEFAULT_PASS", hide_env_values = true)]
+    pub(in crate::cli) default_pass: Option<String>,
+    /// The vhost that the first start makes [default: /].
+    #[arg(long, value_name = "NAME", env = "RABBITMQ_DEFAULT_VHOST")]
+    pub(in crate::cli) default_vhost: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

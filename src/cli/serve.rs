@@ -14,6 +14,7 @@ use crate::cli::exit::Exit;
 use crate::cli::files;
 use crate::cli::files::color_of;
 use crate::server::config::ConfigFile;
+use crate::server::config::DefaultUser;
 use crate::server::config::ServerConfig;
 use crate::server::run::Server;
 use crate::server::run::StartError;
@@ -123,6 +124,11 @@ fn plan(args: &ServeArgs) -> Result<Plan, String> {
             users: file.users,
             vhosts: file.vhosts,
             compat: file.compat,
+            default_user: DefaultUser {
+                name: args.default_user.clone().unwrap_or(defaults.default_user.name),
+                password: args.default_pass.clone().unwrap_or(defaults.default_user.password),
+                vhost: args.default_vhost.clone().unwrap_or(defaults.default_user.vhost),
+            },
         },
     })
 }
@@ -197,7 +203,9 @@ fn announce(plan: &Plan, loaded: &Loaded, server: &Server) {
     }
     let metrics = server.metrics_address().map(|it| format!(" · metrics http://{it}/metrics"));
     println!("listening amqp {}{}", server.address(), metrics.unwrap_or_default());
-    println!("note      guest/guest works from this machine only");
+    if server.operator().has_user("guest") {
+        println!("note      the user guest logs in from this machine only");
+    }
     println!("Server startup complete; ready in {:.2} s", server.took.as_secs_f64());
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::amqp::property::Property;
+use crate::broker::definition::Definition;
 use crate::broker::stored;
 use crate::cli::args::DataArgs;
 use crate::cli::args::DumpArgs;
@@ -184,7 +185,9 @@ fn record(it: Record<'_>) -> Value {
             json!({ "kind": "watermark", "queue": queue.0, "number": seq.0 })
         }
         Record::Define { value, .. } => {
-            json!({ "kind": "define", "value": String::from_utf8_lossy(value) })
+            let shown = Definition::parse(value).map(|it| it.to_shown());
+            let shown = shown.unwrap_or_else(|| "cannot be read".to_owned());
+            json!({ "kind": "define", "value": shown })
         }
         Record::Undefine { key } => {
             json!({ "kind": "undefine", "key": String::from_utf8_lossy(key).replace('\0', " ") })

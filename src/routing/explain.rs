@@ -131,7 +131,7 @@ fn explain_hop(exchange: &Exchange, publication: Publication<'_>, keys: &[String
         })
         .collect();
     let any = bindings.iter().any(|(_, verdict)| verdict.is_match());
-    let alternate = if any { None } else { exchange.alternate.clone() };
+    let alternate = if any { None } else { exchange.effective_alternate().cloned() };
     Hop { exchange: exchange.name.clone(), kind: exchange.kind, bindings, alternate }
 }
 

@@ -173,7 +173,7 @@ pub fn route(
             }
             Some(_) | None => it.matcher().collect(&keys, publication.properties, routes),
         };
-        if let (false, Some(alternate)) = (any, &it.alternate) {
+        if let (false, Some(alternate)) = (any, it.effective_alternate()) {
             routes.visit(alternate);
         }
         exchange = loop {

@@ -66,6 +66,8 @@ pub struct Exchange {
     pub internal: bool,
     /// Gets what no binding of this exchange matches.
     pub alternate: Option<ExchangeName>,
+    /// As `alternate`, which counts before it; said by a policy.
+    pub policy_alternate: Option<ExchangeName>,
     pub arguments: Arguments,
     /// Where messages with a delay wait.
     pub schedule: Option<QueueId>,
@@ -206,6 +208,11 @@ impl Exchange {
         self.bindings.len()
     }
 
+    /// Where a message goes that no binding matches.
+    pub fn effective_alternate(&self) -> Option<&ExchangeName> {
+        self.alternate.as_ref().or(self.policy_alternate.as_ref())
+    }
+
     /// Whether nothing is bound to it.
     pub fn is_unused(&self) -> bool {
         self.bindings.is_empty()
@@ -290,6 +297,7 @@ impl Table {
             auto_delete: spec.auto_delete,
             internal: spec.internal,
             alternate: spec.alternate,
+            policy_alternate: None,
             arguments: spec.arguments,
             schedule: None,
             bindings: BTreeSet::new(),
@@ -313,6 +321,13 @@ impl Table {
     pub fn set_schedule(&mut self, exchange: &str, schedule: QueueId) {
         if let Some(exchange) = self.exchanges.get_mut(exchange) {
             exchange.schedule = Some(schedule);
+        }
+    }
+
+    /// Says where an exchange sends what no binding matches, unless its declaration says so.
+    pub fn set_policy_alternate(&mut self, name: &str, alternate: Option<ExchangeName>) {
+        if let Some(exchange) = self.exchanges.get_mut(name) {
+            exchange.policy_alternate = alternate;
         }
     }
 

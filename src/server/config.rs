@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::access::password::Algorithm;
 use crate::access::password::PasswordHash;
+use crate::access::user::Origin;
 use crate::access::user::User;
-use crate::access::user::Users;
+use crate::access::user::UserLimits;
 use crate::amqp::limit;
 use crate::amqp::name::UserName;
 use crate::amqp::name::VhostName;
@@ -26,6 +26,7 @@ pub struct ServerConfig {
     pub users: Vec<UserConfig>,
     pub vhosts: Vec<String>,
     pub compat: Compat,
+    pub default_user: DefaultUser,
 }
 
 /// What the broker says of itself, for clients that only believe in another name.
@@ -36,6 +37,14 @@ pub struct Compat {
     pub product: Option<String>,
     /// `version` of the server properties.
     pub version: Option<String>,
+}
+
+/// The user and the vhost that the first start on a data directory makes.
+#[derive(Clone)]
+pub struct DefaultUser {
+    pub name: String,
+    pub password: String,
+    pub vhost: String,
 }
 
 /// `railpost.toml`. Every key is optional.
@@ -59,7 +68,7 @@ pub struct ConfigFile {
     pub compat: Compat,
 }
 
-/// A user of the configuration file: a password, or a hash in RabbitMQ's form.
+/// A user of the configuration file: a password, or a hash in RabbitMQ's form or argon2id's.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
@@ -79,7 +88,7 @@ pub struct UserConfig {
 pub enum ConfigError {
     #[error("user `{0}` has neither `password` nor `password_hash`, or both")]
     Password(String),
-    #[error("user `{0}` has a `password_hash` that is not base64 of salt and SHA-256 or SHA-512")]
+    #[error("user `{0}` has a `password_hash` that is no form RabbitMQ or argon2id has")]
     PasswordHash(String),
     #[error("user `{0}` is there twice")]
     UserTwice(String),
@@ -97,31 +106,38 @@ impl Default for ServerConfig {
             users: Vec::new(),
             vhosts: Vec::new(),
             compat: Compat::default(),
+            default_user: DefaultUser::default(),
         }
     }
 }
 
+/// COMPAT: RabbitMQ's own.
+impl Default for DefaultUser {
+    fn default() -> DefaultUser {
+        DefaultUser {
+            name: "guest".to_owned(),
+            password: "guest".to_owned(),
+            vhost: "/".to_owned(),
+        }
+    }
+}
+
+/// Says who, never the password.
+impl std::fmt::Debug for DefaultUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DefaultUser").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl ServerConfig {
-    /// The users who can log in: those configured, and `guest` from this machine.
-    ///
-    /// `guest` is there beside configured users unless one of them has that name; it never logs in
-    /// from another machine.
-    pub fn users(&self) -> Result<Users, ConfigError> {
-        let mut users = Users::default();
+    /// The configured users. They count before those in the log that have the same names.
+    pub fn users(&self) -> Result<Vec<User>, ConfigError> {
+        let mut users: Vec<User> = Vec::new();
         for config in &self.users {
-            if users.get(&config.name).is_some() {
+            if users.iter().any(|it| it.name == *config.name) {
                 return Err(ConfigError::UserTwice(config.name.clone()));
             }
-            users.insert(config.user()?);
-        }
-        if users.get("guest").is_none() {
-            users.insert(User {
-                name: UserName::new("guest"),
-                password: hash("guest"),
-                tags: BTreeSet::from(["administrator".to_owned()]),
-                vhosts: None,
-                loopback_only: true,
-            });
+            users.push(config.user()?);
         }
         Ok(users)
     }
@@ -140,18 +156,22 @@ impl UserConfig {
         let vhosts = self.vhosts.as_ref();
         Ok(User {
             name: UserName::new(&self.name),
-            password,
-            tags: self.tags.clone(),
-            vhosts: vhosts.map(|it| it.iter().map(|name| VhostName::new(name)).collect()),
-            loopback_only: self.loopback_only || self.name == "guest",
+            password: Some(password),
+            tags: self.tags.iter().cloned().collect(),
+            limits: UserLimits::default(),
+            loopback_only: self.loopback_only || User::is_loopback_only(&self.name),
+            origin: Origin::Configured {
+                vhosts: vhosts.map(|it| it.iter().map(|name| VhostName::new(name)).collect()),
+            },
         })
     }
 }
 
+/// A password that lies in a file needs no slow hash, and hashing many must not hold up the start.
 fn hash(password: &str) -> PasswordHash {
     let mut salt = [0; 4];
     getrandom::fill(&mut salt).expect("the system has randomness");
-    PasswordHash::new(Algorithm::Sha256, salt, password)
+    PasswordHash::sha256(salt, password)
 }
 
 /// Says who, never the password.
@@ -165,15 +185,15 @@ impl std::fmt::Debug for UserConfig {
 mod tests {
     use super::*;
 
-    fn users(text: &str) -> Result<Users, ConfigError> {
+    fn users(text: &str) -> Result<Vec<User>, ConfigError> {
         let file: ConfigFile = toml::from_str(text).unwrap();
         ServerConfig { users: file.users, ..ServerConfig::default() }.users()
     }
 
     #[test]
-    fn guest_is_there_and_only_from_here() {
-        let users = users("").unwrap();
-        assert!(users.get("guest").unwrap().loopback_only);
+    fn a_configured_guest_is_only_from_here_too() {
+        let users = users("[[users]]\nname = \"guest\"\npassword = \"x\"").unwrap();
+        assert!(users[0].loopback_only);
     }
 
     #[test]
@@ -195,5 +215,7 @@ mod tests {
         let file: ConfigFile =
             toml::from_str("[[users]]\nname = \"a\"\npassword = \"hunter2\"").unwrap();
         assert!(!format!("{file:?}").contains("hunter2"));
+        let default = DefaultUser { password: "hunter2".to_owned(), ..DefaultUser::default() };
+        assert!(!format!("{default:?}").contains("hunter2"));
     }
 }

@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::Interest;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::access::directory::LoginError;
 use crate::access::sasl::Credentials;
-use crate::access::user::LoginError;
 use crate::amqp::limit;
 use crate::amqp::name::UserName;
 use crate::codec::encode;
@@ -18,6 +19,7 @@ use crate::codec::preamble;
 use crate::codec::preamble::PREAMBLE;
 use crate::codec::preamble::Preamble;
 use crate::server::link::Flushed;
+use crate::server::link::Identity;
 use crate::server::link::Link;
 use crate::server::node::Node;
 use crate::server::turn::Turn;
@@ -25,7 +27,9 @@ use crate::server::vhosts::LiveVhost;
 use crate::session::Connection;
 use crate::session::Next;
 use crate::session::connection::WaitsFor;
+use crate::session::desk::Eviction;
 use crate::session::desk::Gate;
+use crate::session::desk::Login;
 use crate::session::desk::OpenError;
 use crate::session::desk::Opened;
 use crate::session::outbox::Outbox;
@@ -41,6 +45,8 @@ pub(in crate::server) struct Client {
     link: Arc<Link>,
     vhost: Option<Arc<LiveVhost>>,
     session: Option<Connection>,
+    /// A login that is being checked.
+    login: Option<LoginAnswer>,
     /// Bytes of a frame that has not arrived whole, or that must wait.
     input: Vec<u8>,
     received: u64,
@@ -50,6 +56,9 @@ pub(in crate::server) struct Client {
     hangup: bool,
     warned_of_refusal: bool,
 }
+
+/// Comes when a password has been checked.
+type LoginAnswer = oneshot::Receiver<Result<UserName, LoginError>>;
 
 /// Both sides' signs of life.
 struct Beats {
@@ -79,6 +88,7 @@ impl Client {
             link,
             vhost: None,
             session: None,
+            login: None,
             input: Vec::new(),
             received: 0,
             beats: Beats {
@@ -103,7 +113,7 @@ impl Client {
             session.release(&mut turn);
             turn.finish();
         }
-        self.node.registry.remove(self.link.id);
+        self.node.registry.remove(&self.link);
         self.log_end(end);
     }
 
@@ -156,6 +166,12 @@ impl Client {
                         Ok(_) => {}
                     }
                 }
+                answer = async { self.login.as_mut().expect("guarded").await },
+                    if self.login.is_some() =>
+                {
+                    // The task that checks only goes without an answer when the server does.
+                    self.on_login(answer.unwrap_or(Err(LoginError::WrongPassword)));
+                }
                 () = self.link.wake.notified() => self.on_wake(),
                 () = sleep_until(wake_at), if wake_at.is_some() => {
                     if let Some(end) = self.on_time() {
@@ -184,7 +200,8 @@ impl Client {
     }
 
     fn is_waiting(&self) -> bool {
-        self.session.as_ref().is_some_and(|it| it.waiting_for().is_some())
+        let waits = |it: &Connection| it.waiting_for().is_some() || it.is_logging_in();
+        self.session.as_ref().is_some_and(waits)
     }
 
     fn is_closing(&self) -> bool {
@@ -256,6 +273,9 @@ impl Client {
     fn on_bytes(&mut self, bytes: &[u8]) -> usize {
         let mut used = 0;
         while self.vhost.is_none() && !self.hangup {
+            if self.login.is_some() {
+                return used;
+            }
             match self.on_handshake_bytes(&bytes[used..]) {
                 0 => return used,
                 n => used += n,
@@ -296,7 +316,7 @@ impl Client {
 
     /// One step of the handshake; returns how many bytes it took, 0 when more must come.
     fn on_handshake_bytes(&mut self, bytes: &[u8]) -> usize {
-        let mut gate = ClientGate { node: &self.node, link: &self.link, opened: None };
+        let mut gate = ClientGate::new(&self.node, &self.link);
         let Some(session) = &mut self.session else {
             return match preamble::check(bytes) {
                 Preamble::Incomplete => 0,
@@ -329,14 +349,25 @@ impl Client {
                 bytes.len()
             }
         };
-        let opened = gate.opened.take();
-        if let Some(vhost) = opened {
+        self.login = gate.login.take();
+        if let Some(vhost) = gate.opened.take() {
             self.vhost = Some(vhost);
             self.deadline = None;
             self.begin_beats();
         }
         self.after_frames();
         used
+    }
+
+    /// A password has been checked; what the client sent meanwhile is read now.
+    fn on_login(&mut self, answer: Result<UserName, LoginError>) {
+        self.login = None;
+        let mut gate = ClientGate::new(&self.node, &self.link);
+        if let Some(session) = &mut self.session {
+            session.on_login(answer, &mut gate);
+        }
+        self.on_input();
+        self.after_frames();
     }
 
     /// Logs a refusal and sets the deadline of a good-bye.
@@ -372,6 +403,10 @@ impl Client {
 
     /// Somebody delivered, the log synced, or a message was loaded.
     fn on_wake(&mut self) {
+        let eviction = self.link.eviction.lock().take();
+        if let Some(eviction) = eviction {
+            self.evict(&eviction);
+        }
         let low = self.node.is_disk_low();
         let Some(waiting) = self.session.as_ref().and_then(Connection::waiting_for) else {
             self.turn(|_, _| ());
@@ -442,8 +477,12 @@ impl Client {
 
     /// The server is stopping: the client is told.
     fn on_stopping(&mut self) {
-        const REASON: &str = "broker forced connection closure with reason 'shutdown'";
-        if self.turn(|session, turn| session.close(REASON, turn)).is_none() {
+        self.evict(&Eviction::Shutdown);
+    }
+
+    /// Ends the connection; one that has no vhost yet without a word.
+    fn evict(&mut self, eviction: &Eviction) {
+        if self.turn(|session, turn| session.evict(eviction, turn)).is_none() {
             self.hangup = true;
         }
         self.after_frames();
@@ -456,11 +495,44 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
+fn log_login(link: &Link, user: &str, login: &Result<UserName, LoginError>) {
+    if let Err(error) = login {
+        tracing::warn!(peer = %link.peer, user, ?error, "login refused");
+    }
+}
+
 /// What a session may ask before it has a vhost.
 struct ClientGate<'a> {
-    node: &'a Node,
+    node: &'a Arc<Node>,
     link: &'a Arc<Link>,
+    login: Option<LoginAnswer>,
     opened: Option<Arc<LiveVhost>>,
+}
+
+impl<'a> ClientGate<'a> {
+    fn new(node: &'a Arc<Node>, link: &'a Arc<Link>) -> ClientGate<'a> {
+        ClientGate { node, link, login: None, opened: None }
+    }
+
+    /// Everything that may keep a user out of a vhost. COMPAT: the order is RabbitMQ's.
+    fn enter(&self, user: &UserName, vhost: &str) -> Result<Arc<LiveVhost>, OpenError> {
+        let live = self.node.vhost(vhost).ok_or(OpenError::NoSuchVhost)?;
+        let vhost_max = live.definitions.read().vhost.profile.connections_max;
+        let user_max =
+            self.node.access.read(|it| it.user(user).and_then(|it| it.limits.connections_max));
+        let identity = Identity { user: user.clone(), vhost: live.name.clone() };
+        self.node.registry.enter(self.link, identity, vhost_max, user_max)?;
+        // Asked again now that everybody knows of the connection.
+        let is_there = self.node.vhost(vhost).is_some_and(|it| Arc::ptr_eq(&it, &live));
+        let is_allowed = self.node.access.read(|it| it.may_open(user, vhost));
+        let refused = match (is_there, is_allowed) {
+            (true, true) => return Ok(live),
+            (false, _) => OpenError::NoSuchVhost,
+            (true, false) => OpenError::NotAllowed,
+        };
+        self.node.registry.leave(self.link);
+        Err(refused)
+    }
 }
 
 impl Gate for ClientGate<'_> {
@@ -468,14 +540,27 @@ impl Gate for ClientGate<'_> {
         work(&mut self.link.outbox.lock())
     }
 
-    fn login(&mut self, credentials: &Credentials) -> Result<UserName, LoginError> {
+    fn login(&mut self, credentials: &Credentials) -> Login {
         let loopback = self.link.peer.ip().to_canonical().is_loopback();
-        let users = self.node.users.read();
-        let login = users.login(credentials, loopback);
-        if let Err(error) = &login {
-            tracing::warn!(peer = %self.link.peer, user = credentials.user, ?error, "login refused");
+        let access = &self.node.access;
+        let claim = access.claim(credentials, loopback);
+        if let Some(matches) = access.known(&claim, credentials) {
+            let login = claim.settle(matches);
+            log_login(self.link, &credentials.user, &login);
+            return Login::Now(login);
         }
-        login.map(|user| user.name.clone())
+        let (answer, answered) = oneshot::channel();
+        let (node, link) = (Arc::clone(self.node), Arc::clone(self.link));
+        let credentials = credentials.clone();
+        tokio::spawn(async move {
+            let user = credentials.user.clone();
+            let login = node.access.login(claim, credentials).await;
+            log_login(&link, &user, &login);
+            // The client may have gone meanwhile.
+            let _ = answer.send(login);
+        });
+        self.login = Some(answered);
+        Login::Later
     }
 
     fn open(
@@ -484,11 +569,7 @@ impl Gate for ClientGate<'_> {
         vhost: &str,
         connection_name: Option<&str>,
     ) -> Result<Opened, OpenError> {
-        let live = self.node.vhost(vhost).ok_or(OpenError::NoSuchVhost)?;
-        let allowed = self.node.users.read().get(user).is_some_and(|it| it.may_open(vhost));
-        if !allowed {
-            return Err(OpenError::NotAllowed);
-        }
+        let live = self.enter(user, vhost)?;
         let service = {
             let definitions = live.definitions.read();
             let rules = &definitions.vhost.rules;

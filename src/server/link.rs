@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::amqp::id::ConnectionId;
+use crate::amqp::name::UserName;
+use crate::amqp::name::VhostName;
+use crate::session::desk::Eviction;
 use crate::session::outbox::Outbox;
 
 /// A connection as the rest of the server sees it.
@@ -30,8 +33,19 @@ pub(in crate::server) struct Link {
     pub(in crate::server) waits_for_log: AtomicBool,
     /// Channels its client has open, for people.
     pub(in crate::server) n_channels: AtomicUsize,
+    /// Who is on the other side, once the vhost is being opened.
+    pub(in crate::server) identity: Mutex<Option<Identity>>,
+    /// Why the broker wants it to end, until it has been told.
+    pub(in crate::server) eviction: Mutex<Option<Eviction>>,
     /// Bytes written so far, for heartbeats.
     sent: AtomicU64,
+}
+
+/// Whose connection it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::server) struct Identity {
+    pub(in crate::server) user: UserName,
+    pub(in crate::server) vhost: VhostName,
 }
 
 /// What became of an attempt to write.
@@ -61,12 +75,20 @@ impl Link {
             wake: Notify::new(),
             waits_for_log: AtomicBool::new(false),
             n_channels: AtomicUsize::new(0),
+            identity: Mutex::new(None),
+            eviction: Mutex::new(None),
             sent: AtomicU64::new(0),
         })
     }
 
     pub(in crate::server) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Has the connection's own task end it.
+    pub(in crate::server) fn evict(&self, eviction: Eviction) {
+        self.eviction.lock().get_or_insert(eviction);
+        self.wake.notify_one();
     }
 
     /// Step 12 of a message's path, called at the end of each turn by whoever delivered; the bytes

@@ -52,6 +52,8 @@ pub(in crate::server) struct Log {
     waiting: Mutex<Vec<Arc<Link>>>,
     pending_bytes: AtomicUsize,
     has_room: Notify,
+    /// Comes with each batch that is durable, for those who are no connection.
+    more_durable: Notify,
 }
 
 /// What the storage thread takes next.
@@ -109,6 +111,7 @@ impl Log {
             waiting: Mutex::new(Vec::new()),
             pending_bytes: AtomicUsize::new(0),
             has_room: Notify::new(),
+            more_durable: Notify::new(),
         }
     }
 
@@ -266,6 +269,17 @@ impl Log {
         }
     }
 
+    /// Comes when `batch` is durable.
+    pub(in crate::server) async fn until_durable(&self, batch: BatchId) {
+        loop {
+            let more = self.more_durable.notified();
+            if self.durable() >= batch {
+                return;
+            }
+            more.await;
+        }
+    }
+
     /// Comes when publishers may go on: the log is not far behind.
     pub(in crate::server) async fn room(&self) {
         loop {
@@ -341,6 +355,7 @@ impl Log {
     /// Everything up to `batch` is safe: whoever waits is woken.
     pub(in crate::server) fn set_durable(&self, batch: BatchId) {
         self.durable.store(batch.0, Ordering::Release);
+        self.more_durable.notify_waiters();
         let waiting = std::mem::take(&mut *self.waiting.lock());
         for link in waiting {
             link.waits_for_log.store(false, Ordering::Release);

@@ -5,6 +5,7 @@
     reason = "this is the floor that has a clock, a file system and a network"
 )]
 
+pub mod access;
 pub mod clock;
 pub mod config;
 mod connection;
@@ -17,9 +18,10 @@ mod listen;
 mod log;
 mod metrics;
 mod node;
+pub mod operator;
 pub mod recovery;
 pub mod run;
 mod storage_thread;
 mod timer;
 mod turn;
-mod vhosts;
+pub mod vhosts;

@@ -13,10 +13,11 @@ use parking_lot::Mutex;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::access::user::Users;
+use crate::access::directory::Directory;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::id::ConsumerId;
 use crate::amqp::id::QueueId;
+use crate::amqp::name::UserName;
 use crate::amqp::name::VhostName;
 use crate::amqp::time::Millis;
 use crate::amqp::time::Timestamp;
@@ -25,18 +26,22 @@ use crate::broker::host::LetterLoss;
 use crate::broker::host::Note;
 use crate::broker::vhost::Vhost;
 use crate::queue::totals::Totals;
+use crate::server::access::Access;
 use crate::server::clock::Clock;
+use crate::server::link::Identity;
 use crate::server::link::Link;
 use crate::server::log::Log;
 use crate::server::metrics::Metrics;
 use crate::server::timer::Timers;
 use crate::server::vhosts::LiveVhost;
 use crate::session::connection::SessionLimits;
+use crate::session::desk::Eviction;
+use crate::session::desk::OpenError;
 
 /// A running broker.
 pub(in crate::server) struct Node {
     pub(in crate::server) clock: Clock,
-    pub(in crate::server) users: RwLock<Users>,
+    pub(in crate::server) access: Access,
     pub(in crate::server) session_limits: Arc<SessionLimits>,
     pub(in crate::server) registry: Registry,
     pub(in crate::server) log: Log,
@@ -78,7 +83,7 @@ const QUEUE_IDS: u32 = 1024;
 impl Node {
     pub(in crate::server) fn new(
         clock: Clock,
-        users: Users,
+        directory: Directory,
         session_limits: SessionLimits,
         connections_max: usize,
         log: Log,
@@ -86,9 +91,13 @@ impl Node {
     ) -> Node {
         Node {
             clock,
-            users: RwLock::new(users),
+            access: Access::new(directory),
             session_limits: Arc::new(session_limits),
-            registry: Registry { links: DashMap::new(), max: connections_max },
+            registry: Registry {
+                links: DashMap::new(),
+                max: connections_max,
+                opened: Mutex::new(Opened::default()),
+            },
             log,
             timers: Timers::default(),
             metrics: Metrics::new(),
@@ -119,11 +128,19 @@ impl Node {
 
     /// The vhost of this name, made if there is none.
     pub(in crate::server) fn vhost_or_new(&self, name: &str) -> Arc<LiveVhost> {
-        if let Some(vhost) = self.vhost(name) {
-            return vhost;
+        let mut vhosts = self.vhosts.write();
+        if let Some(vhost) = vhosts.get(name) {
+            return Arc::clone(vhost);
         }
-        self.log.define(&Definition::Vhost { name: name.to_owned() });
-        self.add_vhost(LiveVhost::new(Vhost::new(VhostName::new(name))))
+        self.log.define(&Definition::vhost(name));
+        let vhost = LiveVhost::new(Vhost::new(VhostName::new(name)));
+        vhosts.insert(vhost.name.clone(), Arc::clone(&vhost));
+        vhost
+    }
+
+    /// Takes a vhost out of the list; nobody opens it any more.
+    pub(in crate::server) fn take_vhost(&self, name: &str) -> Option<Arc<LiveVhost>> {
+        self.vhosts.write().remove(name)
     }
 
     pub(in crate::server) fn add_vhost(&self, vhost: Arc<LiveVhost>) -> Arc<LiveVhost> {
@@ -303,6 +320,14 @@ impl Node {
 pub(in crate::server) struct Registry {
     links: DashMap<ConnectionId, Arc<Link>>,
     max: usize,
+    opened: Mutex<Opened>,
+}
+
+/// How many connections each vhost and each user has.
+#[derive(Debug, Default)]
+struct Opened {
+    of_vhost: HashMap<VhostName, u64>,
+    of_user: HashMap<UserName, u64>,
 }
 
 impl Registry {
@@ -319,8 +344,68 @@ impl Registry {
         self.links.get(&id).map(|it| Arc::clone(it.value()))
     }
 
-    pub(in crate::server) fn remove(&self, id: ConnectionId) {
-        self.links.remove(&id);
+    pub(in crate::server) fn remove(&self, link: &Link) {
+        self.leave(link);
+        self.links.remove(&link.id);
+    }
+
+    /// Counts a connection among those of its vhost and its user, before anything else is asked,
+    /// so that it is not overlooked when either goes.
+    pub(in crate::server) fn enter(
+        &self,
+        link: &Link,
+        identity: Identity,
+        vhost_max: Option<u64>,
+        user_max: Option<u64>,
+    ) -> Result<(), OpenError> {
+        let mut opened = self.opened.lock();
+        let Identity { user, vhost } = identity.clone();
+        let of_vhost = opened.of_vhost.get(&vhost).copied().unwrap_or_default();
+        let of_user = opened.of_user.get(&user).copied().unwrap_or_default();
+        if let Some(max) = vhost_max.filter(|max| of_vhost >= *max) {
+            return Err(OpenError::TooManyConnections { max });
+        }
+        if let Some(max) = user_max.filter(|max| of_user >= *max) {
+            return Err(OpenError::UserHasTooMany { max });
+        }
+        opened.of_vhost.insert(vhost, of_vhost + 1);
+        opened.of_user.insert(user, of_user + 1);
+        *link.identity.lock() = Some(identity);
+        Ok(())
+    }
+
+    /// Undoes [`Registry::enter`].
+    pub(in crate::server) fn leave(&self, link: &Link) {
+        let Some(Identity { user, vhost }) = link.identity.lock().take() else { return };
+        let mut opened = self.opened.lock();
+        let opened = &mut *opened;
+        let counts = [opened.of_vhost.get_mut(&vhost), opened.of_user.get_mut(&user)];
+        counts.into_iter().flatten().for_each(|count| *count -= 1);
+        opened.of_vhost.retain(|_, n| *n > 0);
+        opened.of_user.retain(|_, n| *n > 0);
+    }
+
+    /// Ends the connections that `is_meant` says.
+    pub(in crate::server) fn evict(
+        &self,
+        is_meant: impl Fn(&Identity) -> bool,
+        eviction: &Eviction,
+    ) {
+        for link in &self.links {
+            if link.identity.lock().as_ref().is_some_and(&is_meant) {
+                link.evict(eviction.clone());
+            }
+        }
+    }
+
+    /// Channels a user has open on other connections than `but`.
+    pub(in crate::server) fn n_channels_of(&self, user: &str, but: ConnectionId) -> usize {
+        let is_meant = |link: &Link| {
+            let identity = link.identity.lock();
+            link.id != but && identity.as_ref().is_some_and(|it| it.user == *user)
+        };
+        let links = self.links.iter().filter(|it| is_meant(it));
+        links.map(|it| it.n_channels.load(Ordering::Relaxed)).sum()
     }
 
     pub(in crate::server) fn len(&self) -> usize {

@@ -4,17 +4,30 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::access::directory::Directory;
+use crate::access::password::PasswordHash;
+use crate::access::pattern::PatternError;
+use crate::access::permission::Permission;
+use crate::access::permission::TopicPermission;
+use crate::access::user::Origin;
+use crate::access::user::User;
+use crate::access::user::UserLimits;
 use crate::amqp::argument::QueueArguments;
+use crate::amqp::argument::QueueType;
 use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
+use crate::amqp::name::UserName;
 use crate::amqp::name::VhostName;
 use crate::amqp::time::Timestamp;
 use crate::broker::deduplication::Scope;
 use crate::broker::deduplication::parse_key;
 use crate::broker::definition::Definition;
+use crate::broker::policy::Policy;
+use crate::broker::policy::Side;
 use crate::broker::schedule;
+use crate::broker::vhost::Profile;
 use crate::broker::vhost::QueueKind;
 use crate::broker::vhost::QueueRecord;
 use crate::broker::vhost::Vhost;
@@ -79,10 +92,68 @@ pub(in crate::server) fn next_queue_id<D: Disk>(
         | Definition::Exchange { .. }
         | Definition::Offsets { .. }
         | Definition::Binding { .. }
-        | Definition::Seen { .. } => 1,
+        | Definition::Seen { .. }
+        | Definition::User { .. }
+        | Definition::Permission { .. }
+        | Definition::TopicPermission { .. }
+        | Definition::Policy { .. }
+        | Definition::DefaultUser { .. } => 1,
     });
     let stored = store.queues().into_iter().map(|it| it.id.0 + 1);
     defined.chain(stored).max().unwrap_or(1)
+}
+
+/// The users and permissions the log has; and whether there ever was a default user, and who.
+pub(in crate::server) fn directory(definitions: &[Definition]) -> (Directory, Option<String>) {
+    let mut directory = Directory::default();
+    let mut default_user = None;
+    for definition in definitions {
+        if let Err(error) = restore_access(definition, &mut directory, &mut default_user) {
+            tracing::error!(?definition, %error, "a permission in the log cannot be restored");
+        }
+    }
+    (directory, default_user)
+}
+
+fn restore_access(
+    definition: &Definition,
+    directory: &mut Directory,
+    default_user: &mut Option<String>,
+) -> Result<(), PatternError> {
+    match definition {
+        Definition::User { name, password, tags, connections_max, channels_max } => {
+            directory.put_user(User {
+                name: UserName::new(name),
+                password: password.as_deref().and_then(PasswordHash::parse),
+                tags: tags.clone(),
+                limits: UserLimits {
+                    connections_max: *connections_max,
+                    channels_max: *channels_max,
+                },
+                loopback_only: User::is_loopback_only(name),
+                origin: Origin::Stored,
+            });
+        }
+        Definition::Permission { user, vhost, configure, write, read } => {
+            let permission = Permission::new(configure, write, read)?;
+            directory.put_permission(user.as_str().into(), vhost.as_str().into(), permission);
+        }
+        Definition::TopicPermission { user, vhost, exchange, write, read } => {
+            let permission = TopicPermission::new(write, read)?;
+            let (user, vhost) = (user.as_str().into(), vhost.as_str().into());
+            directory.put_topic_permission(user, vhost, exchange.as_str().into(), permission);
+        }
+        Definition::DefaultUser { name } => *default_user = Some(name.clone()),
+        Definition::QueueIds { .. }
+        | Definition::Vhost { .. }
+        | Definition::Policy { .. }
+        | Definition::Exchange { .. }
+        | Definition::Queue { .. }
+        | Definition::Seen { .. }
+        | Definition::Offsets { .. }
+        | Definition::Binding { .. } => {}
+    }
+    Ok(())
 }
 
 /// Restores every definition and every queue into `node`.
@@ -99,7 +170,8 @@ pub(in crate::server) fn restore<D: Disk>(
     }
     let mut recovered = Recovered { vhosts: vhosts.len(), ..Recovered::default() };
     let mut live = BTreeMap::new();
-    for (name, vhost) in vhosts {
+    for (name, mut vhost) in vhosts {
+        vhost.refresh_exchanges();
         live.insert(name, node.add_vhost(LiveVhost::new(vhost)));
     }
     restore_windows(node, definitions, &live);
@@ -161,9 +233,21 @@ fn restore_definition(
     queues: &mut Vec<(String, QueueRecord)>,
 ) {
     match definition {
-        Definition::QueueIds { .. } | Definition::Seen { .. } | Definition::Offsets { .. } => {}
-        Definition::Vhost { name } => {
-            vhosts.insert(name.clone(), Vhost::new(VhostName::new(name)));
+        Definition::QueueIds { .. }
+        | Definition::Seen { .. }
+        | Definition::User { .. }
+        | Definition::Permission { .. }
+        | Definition::TopicPermission { .. }
+        | Definition::Offsets { .. }
+        | Definition::DefaultUser { .. } => {}
+        Definition::Vhost { name, .. } => {
+            let mut vhost = Vhost::new(VhostName::new(name));
+            vhost.profile = profile(definition);
+            vhosts.insert(name.clone(), vhost);
+        }
+        Definition::Policy { vhost, .. } => {
+            let Some(vhost) = vhosts.get_mut(vhost) else { return };
+            restore_policy(definition, vhost);
         }
         Definition::Exchange { vhost, name, kind, auto_delete, internal, alternate, arguments } => {
             let arguments = arguments.table().unwrap_or_default();
@@ -201,13 +285,14 @@ fn restore_definition(
                 settings.or_else(|| holds_for.map(|it| Arc::new(schedule::settings(it, true))));
             let settings = settings
                 .unwrap_or_else(|| Arc::new(Settings::from_arguments(&typed, true, *auto_delete)));
-            let record = QueueRecord {
+            let mut record = QueueRecord {
                 id: QueueId(*id),
                 name: QueueName::new(name),
                 durable: true,
                 auto_delete: *auto_delete,
                 exclusive: None,
-                settings,
+                settings: Arc::clone(&settings),
+                base: settings,
                 arguments,
                 kind,
                 parked: None,
@@ -215,6 +300,7 @@ fn restore_definition(
             if let Some(exchange) = holds_for {
                 vhost.table.set_schedule(exchange, record.id);
             }
+            record.settings = vhost.settings_of(record.subject());
             vhost.insert(record.clone());
             queues.push((vhost_name.clone(), record));
         }
@@ -230,6 +316,40 @@ fn restore_definition(
                 tracing::error!(source, key, "a binding in the log cannot be restored");
             }
         }
+    }
+}
+
+fn profile(definition: &Definition) -> Profile {
+    let Definition::Vhost {
+        description,
+        tags,
+        default_queue_type,
+        connections_max,
+        queues_max,
+        ..
+    } = definition
+    else {
+        return Profile::default();
+    };
+    Profile {
+        description: description.clone(),
+        tags: tags.clone(),
+        default_queue_type: default_queue_type.as_deref().and_then(QueueType::parse),
+        connections_max: *connections_max,
+        queues_max: *queues_max,
+    }
+}
+
+fn restore_policy(definition: &Definition, vhost: &mut Vhost) {
+    let Definition::Policy { operator, name, pattern, apply_to, priority, definition, .. } =
+        definition
+    else {
+        return;
+    };
+    let side = if *operator { Side::Operator } else { Side::User };
+    let policy = Policy::new(side, name, pattern, apply_to, *priority, definition.clone());
+    if let Err(error) = policy.and_then(|it| vhost.policies.put(side, it)) {
+        tracing::error!(policy = name, %error, "a policy in the log cannot be restored");
     }
 }
 

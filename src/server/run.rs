@@ -15,6 +15,7 @@ use crate::amqp::limit;
 use crate::amqp::table::Table;
 use crate::amqp::table::Value;
 use crate::queue::settings::Durability;
+use crate::server::access;
 use crate::server::clock::Clock;
 use crate::server::config::Compat;
 use crate::server::config::ConfigError;
@@ -28,6 +29,7 @@ use crate::server::listen;
 use crate::server::log::Log;
 use crate::server::node::Node;
 use crate::server::node::Stage;
+use crate::server::operator::Operator;
 use crate::server::recovery;
 use crate::server::recovery::Recovered;
 use crate::server::storage_thread::StorageThread;
@@ -104,9 +106,11 @@ impl Server {
         let definitions = recovery::definitions(&store);
         let log = Log::new(store.queues().into_iter().map(|it| (it.id, it.next_seq)));
         let next_queue = recovery::next_queue_id(&store, &definitions);
+        let (mut directory, default_user) = recovery::directory(&definitions);
+        users.into_iter().for_each(|it| directory.put_user(it));
         let node = Arc::new(Node::new(
             Clock::start(),
-            users,
+            directory,
             session_limits(config, topology),
             config.connections_max,
             log,
@@ -115,10 +119,13 @@ impl Server {
         let settings = DeclaredSettings::new(topology);
         let recovered =
             recovery::restore(&node, &mut store, &definitions, &settings).map_err(data)?;
-        for vhost in std::iter::once("/").chain(config.vhosts.iter().map(String::as_str)) {
+        let first = default_user.is_none().then_some(config.default_user.vhost.as_str());
+        let known = node.vhosts();
+        for vhost in first.into_iter().chain(config.vhosts.iter().map(String::as_str)) {
             node.vhost_or_new(vhost);
         }
         let applied = declare::apply_all(&node, topology).map_err(StartError::Topology)?;
+        access::found(&node, &config.default_user, default_user.as_deref(), &known);
         let control = control::bind(&config.data).map_err(|cause| StartError::Folder {
             path: config.data.join(control::SOCKET),
             cause,
@@ -153,6 +160,11 @@ impl Server {
 
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
+    }
+
+    /// Whoever operates the broker.
+    pub fn operator(&self) -> Operator {
+        Operator::new(Arc::clone(&self.node))
     }
 
     /// Comes when the disk failed, with the reason; the process must end then.

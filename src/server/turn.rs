@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use foldhash::fast::RandomState;
 use parking_lot::RwLockReadGuard;
 
+use crate::access::permission::Grant;
 use crate::amqp::id::BatchId;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::id::ConsumerId;
@@ -197,7 +198,12 @@ impl<'a> Host for Turn<'a> {
         work(&mut self.vhost.windows.lock())
     }
 
+    /// Under the definitions' lock, so that what is defined in a vhost that is being deleted is
+    /// undefined after it.
     fn define(&mut self, definition: &Definition) -> BatchId {
+        if self.read().vhost.is_deleted {
+            return BatchId(0);
+        }
         self.node.log.define(definition)
     }
 
@@ -258,6 +264,19 @@ impl Desk for Turn<'_> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).expect("the system has randomness");
         format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random))
+    }
+
+    fn access_generation(&self) -> u64 {
+        self.node.access.generation()
+    }
+
+    fn grant(&mut self, user: &str) -> Arc<Grant> {
+        self.node.access.grant(user, &self.vhost.name)
+    }
+
+    fn n_channels_elsewhere(&mut self, user: &str) -> usize {
+        let own = self.ports.own.expect("only a connection's own turn opens channels");
+        self.node.registry.n_channels_of(user, own.id)
     }
 }
 

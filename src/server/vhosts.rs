@@ -1,4 +1,5 @@
-//! The vhosts of a running broker: definitions behind one lock each, queues behind one lock each.
+//! The vhosts of a running broker: definitions behind one lock each, queues behind one lock each;
+//! making and deleting them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +8,19 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use parking_lot::RwLock;
 
+use crate::amqp::id::BatchId;
 use crate::amqp::id::QueueId;
 use crate::amqp::name::VhostName;
 use crate::broker::deduplication::Windows;
+use crate::broker::definition::Definition;
+use crate::broker::delete;
+use crate::broker::vhost::Profile;
 use crate::broker::vhost::Vhost;
 use crate::queue::Queue;
 use crate::queue::effect::Effect;
+use crate::server::node::Node;
+use crate::server::turn::Turn;
+use crate::session::desk::Eviction;
 
 /// One vhost.
 #[derive(Debug)]
@@ -54,5 +62,53 @@ impl LiveVhost {
 impl LiveQueue {
     pub(in crate::server) fn new(queue: Queue) -> Arc<LiveQueue> {
         Arc::new(LiveQueue { state: Mutex::new(Some(queue)) })
+    }
+}
+
+/// Why a vhost is not deleted.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum VhostError {
+    #[error("Not Found")]
+    NoSuchVhost,
+    #[error("vhost '{0}' is declared in a topology file; remove it there first")]
+    Declared(VhostName),
+}
+
+impl Node {
+    /// Makes a vhost, or changes what is said of one; returns whether there was one, and the batch
+    /// that will have it.
+    pub(in crate::server) fn put_vhost(&self, name: &str, profile: Profile) -> (bool, BatchId) {
+        let there = self.vhost(name);
+        let is_there = there.is_some();
+        let vhost = there.unwrap_or_else(|| self.vhost_or_new(name));
+        let mut definitions = vhost.definitions.write();
+        definitions.vhost.profile = profile;
+        (is_there, self.log.define(&definitions.vhost.definition()))
+    }
+
+    /// Deletes a vhost with everything in it, and ends its connections. Takes as long as there is
+    /// much in it: not for the threads that serve connections.
+    ///
+    /// The vhost itself goes last, so that a crash on the way leaves one that can be deleted again.
+    pub(in crate::server) fn delete_vhost(&self, name: &str) -> Result<BatchId, VhostError> {
+        let live = self.vhost(name).ok_or(VhostError::NoSuchVhost)?;
+        {
+            let mut definitions = live.definitions.write();
+            let rules = &definitions.vhost.rules;
+            if !rules.exchanges.is_empty() || !rules.queues.is_empty() {
+                return Err(VhostError::Declared(live.name.clone()));
+            }
+            if std::mem::replace(&mut definitions.vhost.is_deleted, true) {
+                return Err(VhostError::NoSuchVhost);
+            }
+        }
+        self.take_vhost(name);
+        let eviction = Eviction::VhostDeleted { vhost: live.name.clone() };
+        self.registry.evict(|it| it.vhost == live.name, &eviction);
+        let mut turn = Turn::new(self, &live, None);
+        delete::empty(&mut turn);
+        turn.finish();
+        self.forget_permissions(name);
+        Ok(self.log.undefine(&Definition::vhost(name)))
     }
 }

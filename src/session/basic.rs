@@ -1,5 +1,6 @@
 //! Class `basic`: publishing, consuming, getting and settling.
 
+use crate::access::permission::Right;
 use crate::amqp::id::ChannelId;
 use crate::amqp::id::ConsumerId;
 use crate::amqp::id::DeliveryTag;
@@ -10,6 +11,7 @@ use crate::amqp::reply_code::ReplyCode;
 use crate::amqp::table::Table;
 use crate::broker::consume;
 use crate::broker::consume::Held;
+use crate::broker::declare::Resource;
 use crate::broker::reply_to;
 use crate::codec::method::BasicConsume;
 use crate::codec::reply::Reply;
@@ -151,6 +153,7 @@ impl Connection {
             return self.consume_replies(channel, &consume, desk);
         }
         let queue = self.queue_or_last(channel, consume.queue)?;
+        self.check_right(Right::Read, &Resource::Queue(queue.clone()), desk)?;
         let id = ChannelId(channel);
         if !consume.consumer_tag.is_empty()
             && desk.outbox(|outbox| outbox.consumer(id, &consume.consumer_tag).is_some())
@@ -221,6 +224,7 @@ impl Connection {
         desk: &mut D,
     ) -> Result<(), Refusal> {
         let queue = self.queue_or_last(channel, queue)?;
+        self.check_right(Right::Read, &Resource::Queue(queue.clone()), desk)?;
         let service = self.service.as_ref();
         let (queue_id, got) = consume::get(desk, &queue, no_ack, self.id, service)
             .map_err(|error| refusal::consume(&error, &queue, &self.vhost))?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use crate::access::directory::LoginError;
 use crate::access::sasl;
 use crate::access::sasl::SaslError;
-use crate::access::user::LoginError;
 use crate::amqp::id::BatchId;
 use crate::amqp::id::ChannelId;
 use crate::amqp::id::ConnectionId;
@@ -28,11 +28,14 @@ use crate::codec::frame::Octets;
 use crate::codec::method;
 use crate::codec::method::Method;
 use crate::codec::reply::Reply;
+use crate::session::access::Access;
 use crate::session::channel::Channel;
 use crate::session::channel::ChannelState;
 use crate::session::channel::Draft;
 use crate::session::desk::Desk;
+use crate::session::desk::Eviction;
 use crate::session::desk::Gate;
+use crate::session::desk::Login;
 use crate::session::refusal;
 use crate::session::refusal::Refusal;
 
@@ -57,6 +60,7 @@ pub struct Connection {
     client: Client,
     pub(in crate::session) vhost: String,
     pub(in crate::session) service: Option<ServiceName>,
+    pub(in crate::session) access: Access,
     pub(in crate::session) channels: HashMap<u16, ChannelState, RandomState>,
     pub(in crate::session) waiting: Option<Waiting>,
     pub(in crate::session) scratch: Scratch,
@@ -65,6 +69,12 @@ pub struct Connection {
     pub(in crate::session) confirming: Vec<u16>,
     /// The client understands `connection.blocked`.
     hears_blocked: bool,
+    /// It wants to hear that a consumer was cancelled.
+    hears_cancel: bool,
+    /// It wants to hear that its login failed.
+    hears_login_failure: bool,
+    /// How it logs in.
+    mechanism: Box<str>,
     told_blocked: bool,
     /// Publishes since somebody asked, for back-pressure.
     n_published: u64,
@@ -86,6 +96,8 @@ pub struct Client {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     StartOk,
+    /// The login is being checked.
+    Login,
     TuneOk,
     Open,
     Running,
@@ -163,12 +175,16 @@ impl Connection {
             },
             vhost: String::new(),
             service: None,
+            access: Access::default(),
             channels: HashMap::default(),
             waiting: None,
             scratch: Scratch::seeded(id.0),
             spare: None,
             confirming: Vec::new(),
             hears_blocked: false,
+            hears_cancel: false,
+            hears_login_failure: false,
+            mechanism: Box::default(),
             told_blocked: false,
             n_published: 0,
             last_refusal: None,
@@ -201,8 +217,13 @@ impl Connection {
     pub fn closing_grace_ms(&self) -> Option<u64> {
         match self.phase {
             Phase::Closing { grace_ms } => Some(grace_ms),
-            Phase::StartOk | Phase::TuneOk | Phase::Open | Phase::Running => None,
+            Phase::StartOk | Phase::Login | Phase::TuneOk | Phase::Open | Phase::Running => None,
         }
+    }
+
+    /// Whether the answer to a login is awaited; no frame is taken before.
+    pub fn is_logging_in(&self) -> bool {
+        self.phase == Phase::Login
     }
 
     pub fn waiting_for(&self) -> Option<WaitsFor> {
@@ -278,12 +299,13 @@ impl Connection {
                     self.on_tune_ok(channel_max, frame_max, heartbeat, gate)
                 }
                 (Phase::Open, Method::ConnectionOpen { vhost }) => self.on_open(&vhost, gate),
-                (Phase::StartOk | Phase::TuneOk | Phase::Open | Phase::Running, _) => {
-                    Err(Refusal::new(
-                        ReplyCode::ChannelError,
-                        "unexpected method before the connection is open",
-                    ))
-                }
+                (
+                    Phase::StartOk | Phase::Login | Phase::TuneOk | Phase::Open | Phase::Running,
+                    _,
+                ) => Err(Refusal::new(
+                    ReplyCode::ChannelError,
+                    "unexpected method before the connection is open",
+                )),
             },
         };
         match handled {
@@ -303,18 +325,45 @@ impl Connection {
             let capabilities = client_properties.get("capabilities").and_then(Value::as_table);
             capabilities.and_then(|it| it.get(name)).and_then(Value::as_bool) == Some(true)
         };
-        let tells_cancel = capability("consumer_cancel_notify");
-        let told_of_failure = capability("authentication_failure_close");
+        self.hears_cancel = capability("consumer_cancel_notify");
+        self.hears_login_failure = capability("authentication_failure_close");
         self.hears_blocked = capability("connection.blocked");
+        self.mechanism = mechanism.into();
         if let Some(name) = client_properties.get("connection_name").and_then(Value::as_text) {
             self.client.name = Arc::from(name);
             self.client.named_itself = true;
         }
         self.client.properties = client_properties;
-        let login = sasl::parse(mechanism, response).map_err(|error| match error {
-            SaslError::UnknownMechanism | SaslError::Malformed => LoginError::WrongPassword,
-        });
-        let user = login.and_then(|credentials| gate.login(&credentials));
+        let login = match sasl::parse(mechanism, response) {
+            Ok(credentials) => gate.login(&credentials),
+            Err(SaslError::UnknownMechanism | SaslError::Malformed) => {
+                Login::Now(Err(LoginError::WrongPassword))
+            }
+        };
+        match login {
+            Login::Now(user) => self.finish_login(user, gate),
+            Login::Later => {
+                self.phase = Phase::Login;
+                Ok(())
+            }
+        }
+    }
+
+    /// The answer to [`Login::Later`].
+    pub fn on_login<G: Gate>(&mut self, user: Result<UserName, LoginError>, gate: &mut G) {
+        const START_OK: (u16, u16) = (10, 11);
+        if self.phase == Phase::Login
+            && let Err(refusal) = self.finish_login(user, gate)
+        {
+            self.refuse_at_gate(&refusal, START_OK, gate);
+        }
+    }
+
+    fn finish_login<G: Gate>(
+        &mut self,
+        user: Result<UserName, LoginError>,
+        gate: &mut G,
+    ) -> Result<(), Refusal> {
         match user {
             Ok(user) => {
                 self.client.user = user;
@@ -324,16 +373,17 @@ impl Connection {
                     frame_max: self.limits.frame_max,
                     heartbeat: self.limits.heartbeat,
                 };
+                let tells_cancel = self.hears_cancel;
                 gate.outbox(|outbox| {
                     outbox.tells_cancel = tells_cancel;
                     outbox.reply(0, &tune);
                 });
                 Ok(())
             }
-            Err(_) if told_of_failure => Err(refusal::login(mechanism)),
+            Err(_) if self.hears_login_failure => Err(refusal::login(&self.mechanism)),
             Err(_) => {
                 // COMPAT: a client that cannot be told is left without an answer.
-                self.last_refusal = Some(refusal::login(mechanism));
+                self.last_refusal = Some(refusal::login(&self.mechanism));
                 self.phase = Phase::Closing { grace_ms: limit::CLOSE_AFTER_FRAME_ERROR_MS };
                 Ok(())
             }
@@ -577,6 +627,7 @@ impl Connection {
             );
             return Err(Refusal::anonymous(ReplyCode::NotAllowed, text));
         }
+        self.check_channels(desk)?;
         let id = ChannelId(channel);
         self.channels.insert(channel, ChannelState::Open(Box::new(Channel::new(id))));
         desk.outbox(|outbox| {
@@ -718,11 +769,10 @@ impl Connection {
         desk.outbox(|outbox| encode::heartbeat(outbox.frames.open()));
     }
 
-    /// The operator, or the end of the server, closes the connection.
-    pub fn close<D: Desk>(&mut self, reason: &str, desk: &mut D) {
+    /// The broker ends the connection.
+    pub fn evict<D: Desk>(&mut self, eviction: &Eviction, desk: &mut D) {
         if self.phase == Phase::Running {
-            let refusal = Refusal::anonymous(ReplyCode::ConnectionForced, reason);
-            self.refuse(&refusal, 0, (0, 0), desk);
+            self.refuse(&refusal::eviction(eviction), 0, (0, 0), desk);
         }
     }
 

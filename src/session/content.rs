@@ -151,6 +151,7 @@ impl Connection {
         let mandatory = draft.mandatory;
         self.spare = Some(draft);
         self.count_publish();
+        self.check_publish(&message, desk)?;
         let user = self.client().user.clone();
         if self.is_transactional(channel) {
             return self.publish_later(channel, message, mandatory, desk);

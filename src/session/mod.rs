@@ -4,6 +4,7 @@
 //!
 //! [`Outbox`]: outbox::Outbox
 
+pub mod access;
 pub mod basic;
 pub mod channel;
 pub mod confirm;

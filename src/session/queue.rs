@@ -1,6 +1,8 @@
 //! Class `queue`.
 
+use crate::access::permission::Right;
 use crate::amqp::reply_code::ReplyCode;
+use crate::amqp::table::Value;
 use crate::broker::declare;
 use crate::broker::declare::Bind;
 use crate::broker::declare::DeclareError;
@@ -36,6 +38,7 @@ impl Connection {
             connection: self.id,
             generated,
         };
+        self.check_queue_declare(&declare, desk)?;
         let declared = match reply_to::declared(desk, &declare) {
             Some(Some(declared)) => Ok(declared),
             Some(None) => Err(DeclareError::NoSuchQueue(declare.name.clone())),
@@ -55,6 +58,47 @@ impl Connection {
         Ok(())
     }
 
+    /// COMPAT: for a new queue that names a dead-letter exchange, messages go from the one to the
+    /// other, which takes the rights of somebody who did that by hand.
+    fn check_queue_declare<D: Desk>(
+        &mut self,
+        declare: &DeclareQueue,
+        desk: &mut D,
+    ) -> Result<(), Refusal> {
+        if declare.name.starts_with("amq.") && !declare.generated {
+            // Refused for its name, or one of the broker's own.
+            return Ok(());
+        }
+        let queue = Resource::Queue(declare.name.clone());
+        if declare.passive {
+            return self.check_any_right(&queue, desk);
+        }
+        self.check_right(Right::Configure, &queue, desk)?;
+        let letters = declare.arguments.get("x-dead-letter-exchange").and_then(Value::as_text);
+        match letters {
+            Some(exchange) if desk.vhost().queue(&declare.name).is_none() => {
+                self.check_right(Right::Read, &queue, desk)?;
+                self.check_right(Right::Write, &Resource::Exchange(exchange.to_owned()), desk)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// COMPAT: messages flow from the exchange into the destination.
+    pub(in crate::session) fn check_bind<D: Desk>(
+        &mut self,
+        bind: &Bind,
+        desk: &mut D,
+    ) -> Result<(), Refusal> {
+        if bind.source.is_empty() || bind.destination.name().is_empty() {
+            // Refused because of the default exchange.
+            return Ok(());
+        }
+        self.check_right(Right::Write, &bind.destination, desk)?;
+        self.check_right(Right::Read, &Resource::Exchange(bind.source.clone()), desk)?;
+        self.check_key(Right::Read, &bind.source, &bind.key, desk)
+    }
+
     pub(in crate::session) fn on_queue_bind<D: Desk>(
         &mut self,
         channel: u16,
@@ -63,6 +107,7 @@ impl Connection {
     ) -> Result<(), Refusal> {
         let nowait = it.nowait;
         let bind = self.queue_bind(channel, it)?;
+        self.check_bind(&bind, desk)?;
         let batch =
             declare::bind(desk, &bind).map_err(|error| refusal::declare(&error, &self.vhost))?;
         self.reply_after(batch, channel, (!nowait).then_some(Reply::QueueBindOk), desk);
@@ -76,6 +121,7 @@ impl Connection {
         desk: &mut D,
     ) -> Result<(), Refusal> {
         let bind = self.queue_bind(channel, it)?;
+        self.check_bind(&bind, desk)?;
         let batch =
             declare::unbind(desk, &bind).map_err(|error| refusal::declare(&error, &self.vhost))?;
         self.reply_after(batch, channel, Some(Reply::QueueUnbindOk), desk);
@@ -104,6 +150,7 @@ impl Connection {
         desk: &mut D,
     ) -> Result<(), Refusal> {
         let queue = self.queue_or_last(channel, queue)?;
+        self.check_right(Right::Read, &Resource::Queue(queue.clone()), desk)?;
         let n = delete::purge_queue(desk, &queue, self.id)
             .map_err(|error| refusal::declare(&error, &self.vhost))?;
         if !nowait {
@@ -123,6 +170,7 @@ impl Connection {
         desk: &mut D,
     ) -> Result<(), Refusal> {
         let queue = self.queue_or_last(channel, queue)?;
+        self.check_right(Right::Configure, &Resource::Queue(queue.clone()), desk)?;
         let (n, batch) = delete::delete_queue(desk, &queue, if_unused, if_empty, self.id)
             .map_err(|error| refusal::declare(&error, &self.vhost))?;
         let message_count = u32::try_from(n).unwrap_or(u32::MAX);

@@ -3,6 +3,7 @@
 //! COMPAT: codes and texts are RabbitMQ's, because clients match on them; texts of rules that only
 //! railpost has begin with the rule's id.
 
+use crate::access::permission::Right;
 use crate::amqp::argument::ArgumentError;
 use crate::amqp::argument::ArgumentFault;
 use crate::amqp::id::ChannelId;
@@ -27,6 +28,7 @@ use crate::routing::delay::TypeError;
 use crate::routing::hash::HashSourceError;
 use crate::routing::headers::CriteriaError;
 use crate::routing::table::BindError;
+use crate::session::desk::Eviction;
 use crate::session::desk::OpenError;
 use crate::session::outbox::UnknownTag;
 
@@ -170,6 +172,9 @@ pub fn declare(error: &DeclareError, vhost: &str) -> Refusal {
         DeclareError::TooMany { resource, max } => {
             precondition(format!("cannot declare {}: limit of {max} is reached", of(resource)))
         }
+        DeclareError::QueueLimit { name, max } => precondition(format!(
+            "cannot declare queue '{name}': queue limit in vhost '{vhost}' ({max}) is reached"
+        )),
     }
 }
 
@@ -387,6 +392,39 @@ pub fn unknown_tag(UnknownTag(tag): UnknownTag) -> Refusal {
     Refusal::new(PreconditionFailed, format!("unknown delivery tag {tag}"))
 }
 
+/// A user without the right.
+pub fn denied(right: Right, of: &Resource, vhost: &str, user: &str) -> Refusal {
+    let of = resource(of, vhost);
+    let text = format!("{} access to {of} refused for user '{user}'", right.as_str());
+    Refusal::new(AccessRefused, text)
+}
+
+/// A user without the right to a key of a topic exchange.
+pub fn denied_key(right: Right, key: &str, name: &str, vhost: &str, user: &str) -> Refusal {
+    let (right, of) = (right.as_str(), exchange(name, vhost));
+    let text = format!("{right} access to topic '{key}' in {of} refused for user '{user}'");
+    Refusal::new(AccessRefused, text)
+}
+
+pub fn too_many_channels(user: &str, max: u64) -> Refusal {
+    let text = format!(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit \
+         of {max}"
+    );
+    Refusal::anonymous(NotAllowed, text)
+}
+
+/// The broker ends a connection that has done nothing wrong.
+pub fn eviction(eviction: &Eviction) -> Refusal {
+    let text = match eviction {
+        Eviction::Shutdown => "broker forced connection closure with reason 'shutdown'".to_owned(),
+        Eviction::ByOperator { reason } => reason.clone(),
+        Eviction::UserDeleted { user } => format!("user '{user}' is deleted"),
+        Eviction::VhostDeleted { vhost } => format!("vhost '{vhost}' is deleted"),
+    };
+    Refusal::anonymous(ConnectionForced, text)
+}
+
 /// Refusals of `connection.open`.
 pub fn open(error: OpenError, vhost: &str, user: &str) -> Refusal {
     match error {
@@ -394,6 +432,12 @@ pub fn open(error: OpenError, vhost: &str, user: &str) -> Refusal {
         OpenError::NotAllowed => {
             Refusal::new(NotAllowed, format!("access to vhost '{vhost}' refused for user '{user}'"))
         }
+        OpenError::UserHasTooMany { max } => Refusal::new(
+            NotAllowed,
+            format!(
+                "connection refused for user '{user}': user connection limit ({max}) is reached"
+            ),
+        ),
         OpenError::TooManyConnections { max } => Refusal::new(
             NotAllowed,
             format!(

@@ -9,8 +9,7 @@ use crate::amqp::table::Table as Arguments;
 use crate::broker::alter;
 use crate::broker::declare;
 use crate::broker::declare::NewQueue;
-use crate::broker::effect::settle_later;
-use crate::broker::effect::with_queue;
+use crate::broker::effective;
 use crate::broker::host::Host;
 use crate::broker::vhost::QueueKind;
 use crate::queue::settings::Settings;
@@ -79,7 +78,8 @@ pub fn apply<H: Host>(
     }
     let rules = compile::rules(declared, sources);
     host.change(|vhost| vhost.rules = rules);
-    settle_later(host);
+    // What a file states is not a policy's to change, and what no file states any more is.
+    effective::refresh(host);
     if failed.is_empty() { Ok(applied) } else { Err(failed) }
 }
 
@@ -195,23 +195,21 @@ fn apply_queue<H: Host>(
             }
         };
     };
-    let settings = wanted.settings.clone();
     let changed = host.change(|vhost| {
         let Some(record) = vhost.record_mut(id) else { return false };
         let same_kind = record.kind == wanted.kind;
         let same = record.arguments == wanted.arguments
             && record.auto_delete == wanted.auto_delete
-            && *record.settings == wanted.settings;
+            && *record.base == wanted.settings;
         record.arguments = wanted.arguments;
         record.auto_delete = wanted.auto_delete;
-        record.settings = Arc::new(wanted.settings);
+        record.base = Arc::new(wanted.settings);
         record.kind = wanted.kind;
         !(same && same_kind)
     });
     if changed {
         applied.changed += 1;
         declare::define_queue(host, id, wanted.parks_for.as_ref());
-        with_queue(host, id, |queue, _, effects, _| queue.set_settings(settings, effects));
     }
     Some(id)
 }

@@ -11,6 +11,7 @@
 //! A<                                             nothing more has come so far
 //! A> drop                                        the socket breaks
 //! wait 1500ms                                    time passes
+//! operator policy p ^q all 0 {"max-length":5}     people change something, see `operator.rs`
 //! ```
 //!
 //! A connection logs in as guest when it is first named; `A> connect name=member@1 user=member`
@@ -23,6 +24,7 @@
     reason = "modules of one test program"
 )]
 
+mod operator;
 mod script;
 mod words;
 mod world;

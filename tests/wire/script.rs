@@ -7,6 +7,7 @@ use std::path::Path;
 use railpost::amqp::id::ConnectionId;
 use railpost::topology::Source;
 
+use crate::operator;
 use crate::words;
 use crate::words::Words;
 use crate::world::World;
@@ -52,6 +53,9 @@ impl Stage {
         if let Some(state) = line.strip_prefix("alarm ") {
             self.world.set_alarm(state == "on");
             return Ok(());
+        }
+        if let Some(change) = line.strip_prefix("operator ") {
+            return operator::change(&mut self.world, change);
         }
         let who = ConnectionId(u64::from(line.as_bytes()[0]));
         match line.get(1..2) {

@@ -4,8 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use railpost::access::directory::Directory;
+use railpost::access::directory::LoginError;
+use railpost::access::permission::Grant;
+use railpost::access::permission::Permission;
 use railpost::access::sasl::Credentials;
-use railpost::access::user::LoginError;
+use railpost::access::user::Origin;
+use railpost::access::user::User;
+use railpost::access::user::UserLimits;
 use railpost::amqp::id::BatchId;
 use railpost::amqp::id::ConnectionId;
 use railpost::amqp::id::ConsumerId;
@@ -26,7 +32,9 @@ use railpost::session::Connection;
 use railpost::session::Next;
 use railpost::session::connection::SessionLimits;
 use railpost::session::desk::Desk;
+use railpost::session::desk::Eviction;
 use railpost::session::desk::Gate;
+use railpost::session::desk::Login;
 use railpost::session::desk::OpenError;
 use railpost::session::desk::Opened;
 use railpost::session::outbox::Outbox;
@@ -43,6 +51,11 @@ pub struct Outboxes {
     turn: Option<ConnectionId>,
     names: u64,
     alarm: bool,
+    /// Whoever logs in and is not in it may do everything.
+    pub directory: Directory,
+    pub generation: u64,
+    /// Whose channels each connection has open, and how many.
+    channels: BTreeMap<ConnectionId, (String, usize)>,
 }
 
 impl Clients for Outboxes {
@@ -199,6 +212,20 @@ impl Desk for Seat {
         self.0.ports.clients.names += 1;
         format!("{prefix}{:022}", self.0.ports.clients.names)
     }
+
+    fn access_generation(&self) -> u64 {
+        self.0.ports.clients.generation
+    }
+
+    fn grant(&mut self, user: &str) -> Arc<Grant> {
+        Arc::new(self.0.ports.clients.directory.grant(user, "/"))
+    }
+
+    fn n_channels_elsewhere(&mut self, user: &str) -> usize {
+        let clients = &self.0.ports.clients;
+        let others = clients.channels.iter().filter(|(id, _)| Some(**id) != clients.turn);
+        others.filter(|(_, (of, _))| of == user).map(|(_, (_, n))| n).sum()
+    }
 }
 
 impl Gate for Seat {
@@ -206,12 +233,17 @@ impl Gate for Seat {
         work(self.own())
     }
 
-    fn login(&mut self, credentials: &Credentials) -> Result<UserName, LoginError> {
-        if credentials.password == credentials.user {
-            Ok(UserName::new(&credentials.user))
-        } else {
-            Err(LoginError::WrongPassword)
+    fn login(&mut self, credentials: &Credentials) -> Login {
+        if credentials.password != credentials.user {
+            return Login::Now(Err(LoginError::WrongPassword));
         }
+        let name = UserName::new(&credentials.user);
+        let directory = &mut self.0.ports.clients.directory;
+        if directory.user(&name).is_none() {
+            directory.put_user(user(&name, UserLimits::default()));
+            directory.put_permission(name.clone(), "/".into(), Permission::all());
+        }
+        Login::Now(Ok(name))
     }
 
     fn open(
@@ -221,6 +253,9 @@ impl Gate for Seat {
         connection_name: Option<&str>,
     ) -> Result<Opened, OpenError> {
         match vhost {
+            "/" if !self.0.ports.clients.directory.may_open(user, "/") => {
+                Err(OpenError::NotAllowed)
+            }
             "/" => {
                 let rules = &self.0.vhost.rules;
                 let service = rules.service_of(&[], user, connection_name).cloned();
@@ -229,6 +264,18 @@ impl Gate for Seat {
             "forbidden" => Err(OpenError::NotAllowed),
             _ => Err(OpenError::NoSuchVhost),
         }
+    }
+}
+
+/// A user who needs no password of ours: the gate takes the name for it.
+pub fn user(name: &str, limits: UserLimits) -> User {
+    User {
+        name: name.into(),
+        password: None,
+        tags: Vec::new(),
+        limits,
+        loopback_only: false,
+        origin: Origin::Stored,
     }
 }
 
@@ -257,7 +304,7 @@ impl World {
             body_bytes_max: 1_000_000,
         };
         World {
-            desk: Seat(Memory::new(vhost, Outboxes::default(), now)),
+            desk: Seat(Memory::new(vhost, Outboxes { generation: 1, ..Outboxes::default() }, now)),
             sessions: BTreeMap::new(),
             limits: Arc::new(limits),
         }
@@ -329,7 +376,30 @@ impl World {
             }
         }
         session.connection.on_durable(&mut self.desk);
+        let user = session.connection.client().user.to_string();
+        let n_channels = session.connection.n_channels();
+        self.desk.0.ports.clients.channels.insert(id, (user, n_channels));
         self.desk.0.pump();
+    }
+
+    /// Something about users and permissions changes, at once.
+    pub fn change_access(&mut self, change: impl FnOnce(&mut Directory)) {
+        change(&mut self.desk.0.ports.clients.directory);
+        self.desk.0.ports.clients.generation += 1;
+    }
+
+    /// A user is deleted: its connections end.
+    pub fn delete_user(&mut self, name: &str) {
+        self.change_access(|it| {
+            it.remove_user(name);
+        });
+        for (id, session) in &mut self.sessions {
+            if session.connection.client().user == *name {
+                self.desk.0.ports.clients.turn = Some(*id);
+                let eviction = Eviction::UserDeleted { user: name.into() };
+                session.connection.evict(&eviction, &mut self.desk);
+            }
+        }
     }
 
     /// The disk is nearly full, or not any more.
@@ -350,6 +420,7 @@ impl World {
             session.connection.release(&mut self.desk);
         }
         self.desk.0.ports.clients.all.remove(&id);
+        self.desk.0.ports.clients.channels.remove(&id);
         self.desk.0.pump();
     }
 
