@@ -490,3 +490,69 @@ async fn publish_named(channel: &Channel, queue: &str, id: &str) {
         channel.basic_publish("".into(), queue.into(), options, id.as_bytes(), properties).await;
     assert!(sent.expect("sent").await.expect("answered").is_ack());
 }
+
+/// Reads `n` messages of a stream; their offsets and bodies.
+async fn read_stream(channel: &Channel, from: AMQPValue, n: usize) -> Vec<(i64, String)> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), from);
+    let options = BasicConsumeOptions::default();
+    let consumer = channel.basic_consume("log".into(), "".into(), options, arguments);
+    let mut consumer = consumer.await.expect("consumes");
+    let mut read = Vec::new();
+    while read.len() < n {
+        let delivery = consumer.next().await.expect("one more").expect("delivered");
+        let headers = delivery.properties.headers().as_ref().expect("has headers");
+        let offset = headers.inner().get("x-stream-offset").expect("an offset");
+        let body = String::from_utf8_lossy(&delivery.data).into_owned();
+        read.push((offset.as_long_long_int().expect("a long"), body));
+        delivery.ack(BasicAckOptions::default()).await.expect("acked");
+    }
+    let tag = consumer.tag();
+    channel.basic_cancel(tag, BasicCancelOptions::default()).await.expect("cancelled");
+    read
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_read_again_and_again_also_after_restarts() {
+    const N: usize = 6000;
+    let text = |it: &str| AMQPValue::LongString(it.into());
+    let mut broker = start().await;
+    let (mut keep, mut channel) = broker.channel().await;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("stream"));
+    declare(&channel, "log", arguments).await;
+    let mut n_published = 0;
+    for _ in 0..3 {
+        let mut confirms = Vec::new();
+        for n in n_published..n_published + N {
+            let options = BasicPublishOptions::default();
+            let (body, properties) = (n.to_string(), BasicProperties::default());
+            let sent = channel.basic_publish(
+                "".into(),
+                "log".into(),
+                options,
+                body.as_bytes(),
+                properties,
+            );
+            confirms.push(sent.await.expect("sent"));
+        }
+        for confirm in confirms {
+            assert!(confirm.await.expect("answered").is_ack());
+        }
+        n_published += N;
+        for _ in 0..2 {
+            channel.basic_qos(200, BasicQosOptions::default()).await.expect("qos");
+            let all = read_stream(&channel, text("first"), n_published).await;
+            let expected = (0..n_published).map(|n| (n as i64, n.to_string()));
+            assert!(all.into_iter().eq(expected), "{n_published}");
+            let last = read_stream(&channel, text("last"), 1).await;
+            assert_eq!(last[0].0, n_published as i64 - 1);
+            let from = AMQPValue::LongLongInt(N as i64 - 2);
+            assert_eq!(read_stream(&channel, from, 2).await[1].1, (N - 1).to_string());
+            drop((keep, channel));
+            broker = broker.restart().await;
+            (keep, channel) = broker.channel().await;
+        }
+    }
+    broker.server.stop().await;
+}

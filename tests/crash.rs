@@ -44,6 +44,9 @@ const QUEUES: [&str; 2] = ["crash.a", "crash.b"];
 /// them, the other by a client and dead-letters them.
 const ENDS: [&str; 2] = ["crash.a.parked", "crash.dead"];
 
+/// A stream that gets every message as well, and keeps it.
+const STREAM: &str = "crash.stream";
+
 /// Without a delivery for so long a consumer looks whether anything is missing, and so often, if
 /// something is, before it gives up. Far beyond any retry's wait.
 const QUIET: Duration = Duration::from_millis(500);
@@ -129,8 +132,44 @@ async fn declare(channel: &Channel) -> Result<(), lapin::Error> {
     arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
     arguments.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(dead.into()));
     channel.queue_declare(queue.into(), durable, arguments).await?;
-    let bind = QueueBindOptions::default();
-    channel.queue_bind(queue.into(), "crash".into(), "".into(), bind, FieldTable::default()).await
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+    channel.queue_declare(STREAM.into(), durable, arguments).await?;
+    for queue in [queue, STREAM] {
+        let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
+        channel.queue_bind(queue.into(), "crash".into(), "".into(), bind, none).await?;
+    }
+    Ok(())
+}
+
+/// Reads the whole stream: every confirmed message once, at offsets without a gap.
+async fn read_stream(port: u16, ledger: &Shared) -> Result<(), lapin::Error> {
+    let connection = connect(port).await?;
+    let channel = connection.create_channel().await?;
+    let count = QueueDeclareOptions { passive: true, ..Default::default() };
+    let declared = channel.queue_declare(STREAM.into(), count, FieldTable::default()).await?;
+    channel.basic_qos(1000, BasicQosOptions::default()).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
+    let options = BasicConsumeOptions::default();
+    let mut consumer = channel.basic_consume(STREAM.into(), "s".into(), options, arguments).await?;
+    let mut seen = BTreeSet::new();
+    for offset in 0..i64::from(declared.message_count()) {
+        let delivery = consumer.next().await.expect("one more")?;
+        let headers = delivery.properties.headers().as_ref().expect("has headers");
+        let told = headers.inner().get("x-stream-offset").and_then(AMQPValue::as_long_long_int);
+        assert_eq!(told, Some(offset));
+        let id = String::from_utf8_lossy(&delivery.data).into_owned();
+        assert!(seen.insert(id.clone()), "{id} is twice in the stream");
+        delivery.ack(BasicAckOptions::default()).await?;
+    }
+    let ledger = ledger.lock().expect("fine");
+    let lost: Vec<&String> = ledger.confirmed.difference(&seen).take(20).collect();
+    assert!(lost.is_empty(), "lost of the stream: {lost:?}");
+    let phantom: Vec<&String> = seen.difference(&ledger.sent).take(20).collect();
+    assert!(phantom.is_empty(), "phantom in the stream: {phantom:?}");
+    println!("{} in the stream", seen.len());
+    Ok(())
 }
 
 /// Publishes until the connection breaks; every message goes to both queues.
@@ -238,6 +277,7 @@ async fn nothing_confirmed_is_lost() {
     for queue in QUEUES.into_iter().chain(ENDS) {
         consume(broker.port, queue, Arc::clone(&ledger), true).await.expect("consumes");
     }
+    read_stream(broker.port, &ledger).await.expect("reads");
     broker.kill();
     report(&ledger.lock().expect("fine"), round);
 }
