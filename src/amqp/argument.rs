@@ -145,20 +145,20 @@ impl QueueType {
     }
 }
 
-/// The arguments RabbitMQ compares when a queue is declared again; any other key is stored and
-/// ignored.
+/// The arguments RabbitMQ compares when a queue is declared again, in its order: the first that
+/// differs is told. Any other key is stored and ignored.
 pub const COMPARED: [&str; 30] = [
-    "x-queue-type",
-    "x-message-ttl",
     "x-expires",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-overflow",
+    "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
     "x-max-priority",
+    "x-overflow",
     "x-single-active-consumer",
+    "x-queue-type",
     "x-delivery-limit",
     "x-delayed-retry-type",
     "x-delayed-retry-min",

@@ -115,6 +115,22 @@ pub fn tick<H: Host>(host: &mut H, queue: QueueId) {
     settle_later(host);
 }
 
+/// Finds a queue that is there and not another connection's own.
+pub fn reachable<H: Host>(
+    host: &mut H,
+    queue: &str,
+    connection: ConnectionId,
+) -> Result<QueueId, ConsumeError> {
+    let record = host.vhost().queue(queue).ok_or(ConsumeError::NoSuchQueue)?;
+    if record.is_locked_for(connection) {
+        return Err(ConsumeError::Locked);
+    }
+    if record.kind == QueueKind::Schedule {
+        return Err(ConsumeError::Schedule);
+    }
+    Ok(record.id)
+}
+
 /// Finds a queue that this connection may take messages from.
 fn usable<H: Host>(
     host: &mut H,
@@ -122,15 +138,8 @@ fn usable<H: Host>(
     connection: ConnectionId,
     service: Option<&ServiceName>,
 ) -> Result<QueueId, ConsumeError> {
+    let id = reachable(host, queue, connection)?;
     let vhost = host.vhost();
-    let record = vhost.queue(queue).ok_or(ConsumeError::NoSuchQueue)?;
-    if record.is_locked_for(connection) {
-        return Err(ConsumeError::Locked);
-    }
-    if record.kind == QueueKind::Schedule {
-        return Err(ConsumeError::Schedule);
-    }
-    let id = record.id;
     match vhost.rules.may_consume(queue, service) {
         Ok(()) => Ok(id),
         Err(breach) if vhost.rules.warns_only(service) => {

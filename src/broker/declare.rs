@@ -161,7 +161,8 @@ pub struct DeclaredQueue {
 
 /// Declares an exchange; answer when the returned batch is durable.
 ///
-/// COMPAT: the order of checks is RabbitMQ's: type, default exchange, reserved name, equivalence.
+/// COMPAT: the order of checks is RabbitMQ's: type, default exchange, equivalence, reserved
+/// name, arguments.
 pub fn declare_exchange<H: Host>(
     host: &mut H,
     declare: &DeclareExchange,
@@ -177,6 +178,15 @@ pub fn declare_exchange<H: Host>(
     }
     let exchange_type = exchange_type(&declare.kind, &declare.arguments);
     let (kind, delays) = exchange_type.map_err(DeclareError::Type)?;
+    let error = |error| DeclareError::Argument { resource: resource.clone(), error };
+    Deduplication::parse(&declare.arguments).map_err(error)?;
+    let vhost = host.vhost();
+    if let Some(exchange) = vhost.table.exchange(&declare.name) {
+        return check_same_exchange(vhost, exchange, declare, kind).map(|()| BatchId(0));
+    }
+    if declare.name.starts_with("amq.") {
+        return Err(DeclareError::ReservedName(resource));
+    }
     let alternate = match declare.arguments.get("alternate-exchange") {
         None => None,
         Some(value) => match value.as_text() {
@@ -187,16 +197,6 @@ pub fn declare_exchange<H: Host>(
             }
         },
     };
-    let error = |error| DeclareError::Argument { resource: resource.clone(), error };
-    Deduplication::parse(&declare.arguments).map_err(error)?;
-    let vhost = host.vhost();
-    if let Some(exchange) = vhost.table.exchange(&declare.name) {
-        return check_same_exchange(vhost, exchange, declare, kind, alternate.as_ref())
-            .map(|()| BatchId(0));
-    }
-    if declare.name.starts_with("amq.") {
-        return Err(DeclareError::ReservedName(resource));
-    }
     check_undeclared(host, &resource)?;
     let spec = ExchangeSpec {
         name: ExchangeName::new(&declare.name),
@@ -239,16 +239,17 @@ fn check_same_exchange(
     exchange: &Exchange,
     declare: &DeclareExchange,
     kind: Kind,
-    alternate: Option<&ExchangeName>,
 ) -> Result<(), DeclareError> {
-    let text = |name: Option<&ExchangeName>| name.map(|it| Value::text(it));
+    // What it is asked to be may have any type; what it is, is a name.
+    let asked = declare.arguments.get("alternate-exchange").cloned();
+    let alternate = exchange.alternate.as_ref().map(|it| Value::text(it));
     let pairs = [
         ("type", Some(Value::text(&declare.kind)), Some(Value::text(exchange.type_name()))),
         (ROUTES_AS, Some(Value::text(kind.as_str())), Some(Value::text(exchange.kind.as_str()))),
         ("durable", flag(declare.durable), flag(exchange.durable)),
         ("auto_delete", flag(declare.auto_delete), flag(exchange.auto_delete)),
         ("internal", flag(declare.internal), flag(exchange.internal)),
-        ("alternate-exchange", text(alternate), text(exchange.alternate.as_ref())),
+        ("alternate-exchange", asked, alternate),
     ];
     let rule = vhost.rules.exchanges.get(&exchange.name);
     if rule.is_some_and(|it| it.tolerate) {

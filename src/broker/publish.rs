@@ -117,20 +117,31 @@ pub fn publish<H: Host>(
 }
 
 /// Everything about a message that may be refused; leaves its routes in `scratch`.
+///
+/// COMPAT: the order of checks is RabbitMQ's: exchange, expiration, copies, user.
 pub fn check<H: Host>(
     host: &mut H,
     scratch: &mut Scratch,
     message: &Message,
     user: &str,
 ) -> Result<(), PublishError> {
-    check_properties(message.properties(), user)?;
     let vhost = host.vhost();
-    if let Some(exchange) = vhost.table.exchange(message.exchange())
-        && exchange.internal
-    {
-        return Err(PublishError::InternalExchange);
+    match vhost.table.exchange(message.exchange()) {
+        Some(exchange) if exchange.internal => return Err(PublishError::InternalExchange),
+        None if !message.exchange().is_empty() => return Err(PublishError::NoSuchExchange),
+        Some(_) | None => {}
     }
-    find_routes(vhost, message, &mut scratch.routes)
+    if let Some(text) = message.properties().expiration() {
+        check_expiration(text)
+            .map_err(|fault| PublishError::Expiration { text: text.to_owned(), fault })?;
+    }
+    find_routes(vhost, message, &mut scratch.routes)?;
+    match message.properties().text(Property::UserId) {
+        Some(claimed) if claimed != user => {
+            Err(PublishError::UserId { claimed: claimed.to_owned() })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn find_routes(vhost: &Vhost, message: &Message, routes: &mut Routes) -> Result<(), PublishError> {
@@ -169,6 +180,14 @@ fn shown(vhost: &Vhost, message: &Message, scratch: &mut Vec<u8>) -> Option<Mess
             Some(if bcc { without(&["BCC"], &hidden, scratch) } else { hidden })
         }
     }
+}
+
+/// A message that nobody took, as its publisher gets it back, when that is not how it came.
+///
+/// COMPAT: without BCC.
+pub fn returned(message: &Message) -> Option<Message> {
+    let bcc = message.properties().may_have_header(b"BCC");
+    bcc.then(|| without(&["BCC"], message, &mut Vec::new()))
 }
 
 /// Writes a message to the log and puts it into the queues of `scratch.routes`.
@@ -372,19 +391,6 @@ fn without(names: &[&str], message: &Message, scratch: &mut Vec<u8>) -> Message 
         properties: Properties::from_checked(scratch),
         published_at: message.published_at(),
     })
-}
-
-fn check_properties(properties: Properties<'_>, user: &str) -> Result<(), PublishError> {
-    if let Some(text) = properties.expiration() {
-        check_expiration(text)
-            .map_err(|fault| PublishError::Expiration { text: text.to_owned(), fault })?;
-    }
-    match properties.text(Property::UserId) {
-        Some(claimed) if claimed != user => {
-            Err(PublishError::UserId { claimed: claimed.to_owned() })
-        }
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// COMPAT: decimal milliseconds with an optional plus sign, up to ten years.

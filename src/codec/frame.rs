@@ -132,7 +132,18 @@ impl<'a> Octets<'a> {
 
 impl fmt::Display for Octets<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.1 { "all octets = <<" } else { "first 16 octets = <<" })?;
+        f.write_str(if self.1 { "all octets = " } else { "first 16 octets = " })?;
+        Binary(self.0).fmt(f)
+    }
+}
+
+/// Octets alone, as RabbitMQ prints them: `<<"abc">>` or `<<1,2>>`.
+#[derive(Debug)]
+pub struct Binary<'a>(pub &'a [u8]);
+
+impl fmt::Display for Binary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<<")?;
         let printable = self.0.iter().all(|it| it.is_ascii_graphic() || *it == b' ');
         if self.0.is_empty() {
             return f.write_str(">>");

@@ -166,6 +166,9 @@ impl Connection {
             let text = format!("reached maximum ({max}) of consumers per channel");
             return Err(Refusal::new(ReplyCode::NotAllowed, text));
         }
+        let refuse = |error| refusal::consume(&error, &queue, &self.vhost);
+        // A queue that is not there is told before an argument that is wrong.
+        consume::reachable(desk, &queue, self.id).map_err(refuse)?;
         let priority = consumer_priority(&consume.arguments, &queue, &self.vhost)?;
         let offset = stream_offset(&consume.arguments, &queue, &self.vhost)?;
         let tag = match consume.consumer_tag.as_str() {

@@ -474,9 +474,11 @@ impl Connection {
         };
         if let Err(refusal) = handled {
             let ids = match frame.kind {
-                FrameKind::Method => method_ids(frame.payload),
-                // Errors in content carry the publish it belongs to.
+                // Errors in content carry the publish it belongs to, also when it is a method that
+                // came instead.
+                FrameKind::Method if refusal.code == ReplyCode::UnexpectedFrame => (60, 40),
                 FrameKind::Header | FrameKind::Body => (60, 40),
+                FrameKind::Method => method_ids(frame.payload),
                 FrameKind::Heartbeat => (0, 0),
             };
             self.refuse(&refusal, frame.channel, ids, desk);

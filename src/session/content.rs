@@ -175,6 +175,8 @@ impl Connection {
     ) {
         let frame_max = self.tuned().frame_max;
         let (number, name) = (ReplyCode::NoRoute.number(), ReplyCode::NoRoute.name());
+        let returned = publish::returned(message);
+        let message = returned.as_ref().unwrap_or(message);
         desk.outbox(|outbox| {
             let frames = &mut outbox.frames;
             encode::return_message(frames, channel, frame_max, number, name, message);

@@ -11,6 +11,7 @@ use crate::amqp::limit;
 use crate::amqp::reply_code::ReplyCode;
 use crate::amqp::reply_code::Scope;
 use crate::amqp::table;
+use crate::amqp::table::TableError;
 use crate::amqp::table::Value;
 use crate::amqp::time::Millis;
 use crate::broker::consume::ConsumeError;
@@ -21,6 +22,7 @@ use crate::broker::publish::ExpirationFault;
 use crate::broker::publish::PublishError;
 use crate::broker::rules::Breach;
 use crate::codec::content::ContentError;
+use crate::codec::frame::Binary;
 use crate::codec::method::MethodFault;
 use crate::codec::reply::Close;
 use crate::queue::consumer;
@@ -467,9 +469,11 @@ pub fn method(fault: &MethodFault, payload: &[u8]) -> Refusal {
             Refusal::new(CommandInvalid, "unimplemented method")
         }
         MethodFault::NotUtf8 => Refusal::anonymous(FrameError, "Malformed UTF-8 in shortstr"),
-        MethodFault::Truncated | MethodFault::TrailingBytes => {
-            let octets = crate::codec::frame::Octets::of(payload);
-            Refusal::new(FrameError, format!("cannot decode {octets}"))
+        MethodFault::Truncated
+        | MethodFault::TrailingBytes
+        | MethodFault::Table(TableError::Truncated) => {
+            let arguments = Binary(payload.get(4..).unwrap_or_default());
+            Refusal::new(FrameError, format!("cannot decode {arguments}"))
         }
         MethodFault::Table(error) => Refusal::new(FrameError, error.to_string()),
     }
@@ -483,9 +487,11 @@ pub fn content(error: ContentError) -> Refusal {
             UnexpectedFrame,
             format!("expected content header for class 60, got one for class {class} instead"),
         ),
-        ContentError::Weight(weight) => {
-            Refusal::new(UnexpectedFrame, format!("content header weight must be 0, got {weight}"))
-        }
+        // COMPAT: what has a weight is no header.
+        ContentError::Weight(_) => Refusal::new(
+            UnexpectedFrame,
+            "expected content header for class 60, got non content header frame instead",
+        ),
         ContentError::Properties(error) => Refusal::new(FrameError, error.to_string()),
     }
 }

@@ -176,6 +176,21 @@ fn header(channel: u16, words: &Words, body_size: u64) -> AMQPFrame {
     if let Some(user) = words.get("user-id") {
         properties = properties.with_user_id(user.into());
     }
+    if let Some(content_type) = words.get("content-type") {
+        properties = properties.with_content_type(content_type.into());
+    }
+    if let Some(id) = words.get("correlation-id") {
+        properties = properties.with_correlation_id(id.into());
+    }
+    if let Some(id) = words.get("app-id") {
+        properties = properties.with_app_id(id.into());
+    }
+    if let Some(kind) = words.get("type") {
+        properties = properties.with_type(kind.into());
+    }
+    if let Some(time) = words.get("timestamp") {
+        properties = properties.with_timestamp(time.parse().expect("a number"));
+    }
     if words.get("headers").is_some() {
         properties = properties.with_headers(words.table("headers"));
     }
@@ -432,6 +447,22 @@ fn properties(it: &BasicProperties) -> String {
     }
     if let Some(reply_to) = it.reply_to() {
         out.push_str(&format!(" reply-to={reply_to}"));
+    }
+    let texts = [
+        ("content-type", it.content_type()),
+        ("correlation-id", it.correlation_id()),
+        ("user-id", it.user_id()),
+        ("app-id", it.app_id()),
+        ("type", it.kind()),
+    ];
+    for (name, text) in texts {
+        out.extend(text.as_ref().map(|it| format!(" {name}={it}")));
+    }
+    if let Some(priority) = it.priority() {
+        out.push_str(&format!(" priority={priority}"));
+    }
+    if let Some(time) = it.timestamp() {
+        out.push_str(&format!(" timestamp={time}"));
     }
     if let Some(headers) = it.headers() {
         for (key, value) in headers {
