@@ -58,6 +58,9 @@ pub(in crate::cli) struct ServeArgs {
     /// Serve Prometheus metrics at http://ADDR/metrics.
     #[arg(long, value_name = "ADDR", env = "RAILPOST_METRICS")]
     pub(in crate::cli) metrics: Option<SocketAddr>,
+    /// Where the management API is served, or `off` [default: 127.0.0.1:15672].
+    #[arg(long, value_name = "ADDR", env = "RAILPOST_HTTP")]
+    pub(in crate::cli) http: Option<String>,
     /// A configuration file; flags and environment win over it.
     #[arg(long, value_name = "FILE", env = "RAILPOST_CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,

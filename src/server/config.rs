@@ -1,6 +1,8 @@
 //! The daemon's configuration: a file, under what the command line and environment say.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -19,6 +21,7 @@ use crate::amqp::name::VhostName;
 pub struct ServerConfig {
     pub listen: SocketAddr,
     pub metrics: Option<SocketAddr>,
+    pub http: Http,
     pub data: PathBuf,
     pub body_bytes_max: u64,
     pub heartbeat_secs: u16,
@@ -27,6 +30,20 @@ pub struct ServerConfig {
     pub vhosts: Vec<String>,
     pub compat: Compat,
     pub default_user: DefaultUser,
+}
+
+/// Where the management API is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http {
+    Off,
+    /// At the usual place, unless somebody else is there.
+    Usual,
+    At(SocketAddr),
+}
+
+impl Http {
+    /// COMPAT: the port that tools try first; only for this machine, unless told otherwise.
+    pub const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15672);
 }
 
 /// What the broker says of itself, for clients that only believe in another name.
@@ -53,6 +70,8 @@ pub struct DefaultUser {
 pub struct ConfigFile {
     pub listen: Option<String>,
     pub metrics: Option<String>,
+    /// An address, or `off`.
+    pub http: Option<String>,
     pub data: Option<PathBuf>,
     pub topology: Option<PathBuf>,
     pub log_format: Option<String>,
@@ -99,6 +118,7 @@ impl Default for ServerConfig {
         ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 5672)),
             metrics: None,
+            http: Http::Off,
             data: PathBuf::from("./railpost-data"),
             body_bytes_max: limit::BODY_BYTES,
             heartbeat_secs: limit::HEARTBEAT_SECS,

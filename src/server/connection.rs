@@ -20,6 +20,7 @@ use crate::codec::preamble::PREAMBLE;
 use crate::codec::preamble::Preamble;
 use crate::server::link::Flushed;
 use crate::server::link::Identity;
+use crate::server::link::Introduction;
 use crate::server::link::Link;
 use crate::server::node::Node;
 use crate::server::turn::Turn;
@@ -240,6 +241,7 @@ impl Client {
             Ok(0) => Some(End::PeerClosed),
             Ok(n) => {
                 self.received += n as u64;
+                self.link.received.store(self.received, Ordering::Relaxed);
                 if self.input.is_empty() {
                     let used = self.on_bytes(&buffer[..n]);
                     self.input.extend_from_slice(&buffer[used..n]);
@@ -352,6 +354,13 @@ impl Client {
         self.login = gate.login.take();
         if let Some(vhost) = gate.opened.take() {
             self.vhost = Some(vhost);
+            let client = session.client();
+            *self.link.client.lock() = Some(Introduction {
+                name: Arc::clone(&client.name),
+                named_itself: client.named_itself,
+                properties: client.properties.clone(),
+                tuned: session.tuned(),
+            });
             self.deadline = None;
             self.begin_beats();
         }

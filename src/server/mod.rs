@@ -5,17 +5,19 @@
     reason = "this is the floor that has a clock, a file system and a network"
 )]
 
-pub mod access;
+mod access;
 pub mod clock;
 pub mod config;
 mod connection;
 pub mod control;
 mod declare;
 pub mod disk;
+mod estate;
 mod http;
 mod link;
 mod listen;
 mod log;
+mod management;
 mod metrics;
 mod node;
 pub mod operator;
@@ -24,4 +26,4 @@ pub mod run;
 mod storage_thread;
 mod timer;
 mod turn;
-pub mod vhosts;
+mod vhosts;

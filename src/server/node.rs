@@ -56,6 +56,7 @@ pub(in crate::server) struct Node {
     next_queue: AtomicU32,
     reserved_queues: Mutex<u32>,
     disk_low: AtomicBool,
+    disk_free_bytes: AtomicU64,
     /// Channels that wait for answers, by their vhost and an unguessable token.
     reply_consumers: DashMap<(VhostName, String), ConsumerId>,
     /// Warnings that were logged lately: a client that repeats its mistake is counted, not quoted.
@@ -108,6 +109,7 @@ impl Node {
             next_queue: AtomicU32::new(next_queue),
             reserved_queues: Mutex::new(next_queue),
             disk_low: AtomicBool::new(false),
+            disk_free_bytes: AtomicU64::new(0),
             reply_consumers: DashMap::new(),
             warnings: Mutex::new(Repeated::default()),
             stage: watch::Sender::new(Stage::Running),
@@ -180,7 +182,13 @@ impl Node {
         self.disk_low.load(Ordering::Relaxed)
     }
 
+    /// As it was found last.
+    pub(in crate::server) fn disk_free_bytes(&self) -> u64 {
+        self.disk_free_bytes.load(Ordering::Relaxed)
+    }
+
     pub(in crate::server) fn set_disk_low(&self, low: bool, free_bytes: u64) {
+        self.disk_free_bytes.store(free_bytes, Ordering::Relaxed);
         if self.disk_low.swap(low, Ordering::AcqRel) == low {
             return;
         }
@@ -410,6 +418,15 @@ impl Registry {
 
     pub(in crate::server) fn len(&self) -> usize {
         self.links.len()
+    }
+
+    /// How many there may be.
+    pub(in crate::server) fn max(&self) -> usize {
+        self.max
+    }
+
+    pub(in crate::server) fn all(&self) -> Vec<Arc<Link>> {
+        self.links.iter().map(|it| Arc::clone(it.value())).collect()
     }
 
     /// Open channels of all connections.

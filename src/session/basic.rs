@@ -138,6 +138,7 @@ impl Connection {
             Self::serve_unblocked(id, desk);
         } else if let Some(ChannelState::Open(open)) = self.channels.get_mut(&channel) {
             open.prefetch = prefetch_count;
+            desk.outbox(|outbox| outbox.change_modes(id, |it| it.prefetch = prefetch_count));
         }
         desk.outbox(|outbox| outbox.reply(channel, &Reply::BasicQosOk));
         Ok(())

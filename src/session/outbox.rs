@@ -51,8 +51,28 @@ struct Outgoing {
     /// Deliveries all consumers of the channel may hold together; 0 is without limit.
     window: u16,
     consumers: HashMap<u32, Consuming, RandomState>,
+    modes: Modes,
     /// Consumers that were refused a delivery because the channel holds enough.
     stalled: Vec<(QueueId, ConsumerId)>,
+}
+
+/// What a client chose for a channel; kept here for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Modes {
+    /// Prefetch of consumers to come.
+    pub prefetch: u16,
+    pub confirms: bool,
+    pub transactional: bool,
+}
+
+/// A channel as people see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenChannel {
+    pub id: ChannelId,
+    pub n_consumers: usize,
+    pub n_unacked: usize,
+    pub window: u16,
+    pub modes: Modes,
 }
 
 /// One consumer, as its connection knows it.
@@ -93,6 +113,23 @@ impl Outbox {
 
     pub fn open_channel(&mut self, channel: ChannelId) {
         self.channels.insert(channel, Outgoing::default());
+    }
+
+    /// The open channels, in no order.
+    pub fn channels(&self) -> impl Iterator<Item = OpenChannel> {
+        self.channels.iter().map(|(id, it)| OpenChannel {
+            id: *id,
+            n_consumers: it.consumers.len(),
+            n_unacked: it.n_unacked,
+            window: it.window,
+            modes: it.modes,
+        })
+    }
+
+    pub fn change_modes(&mut self, channel: ChannelId, change: impl FnOnce(&mut Modes)) {
+        if let Some(outgoing) = self.channels.get_mut(&channel) {
+            change(&mut outgoing.modes);
+        }
     }
 
     /// Takes a channel out: nothing more is delivered on it.
