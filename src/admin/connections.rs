@@ -10,6 +10,8 @@ use crate::admin::estate::ConnectionView;
 use crate::admin::estate::Estate;
 use crate::admin::json;
 use crate::admin::list;
+use crate::admin::rates::History;
+use crate::admin::rates::Traffic;
 use crate::admin::request::Method;
 use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
@@ -38,15 +40,15 @@ pub fn connections<E: Estate>(
     request: &Request,
     rest: &[&str],
 ) -> Outcome {
-    let node = estate.vitals().node;
+    let (node, history) = (estate.vitals().node, estate.history());
     match (request.method, rest) {
         (Method::Get, []) => {
             let all = visible(estate, caller);
-            list::paged(all.iter().map(|it| view(it, &node)).collect(), request)
+            list::paged(all.iter().map(|it| view(it, &node, &history)).collect(), request)
         }
         (Method::Get, ["username", user]) => {
             let all = visible(estate, caller).into_iter().filter(|it| it.user == **user);
-            list::whole(all.map(|it| view(&it, &node)).collect(), request)
+            list::whole(all.map(|it| view(&it, &node, &history)).collect(), request)
         }
         (Method::Delete, ["username", user]) => {
             for connection in visible(estate, caller).iter().filter(|it| it.user == **user) {
@@ -54,7 +56,9 @@ pub fn connections<E: Estate>(
             }
             Ok(Response::no_content())
         }
-        (Method::Get, [name]) => list::single(view(&find(estate, caller, name)?, &node), request),
+        (Method::Get, [name]) => {
+            list::single(view(&find(estate, caller, name)?, &node, &history), request)
+        }
         (Method::Delete, [name]) => {
             close(estate, request, &find(estate, caller, name)?);
             Ok(Response::no_content())
@@ -96,12 +100,14 @@ pub fn list_of_vhost<E: Estate>(
     vhost: &str,
 ) -> Outcome {
     caller.vhost(estate, vhost)?;
-    let node = estate.vitals().node;
+    let (node, history) = (estate.vitals().node, estate.history());
     let all = visible(estate, caller).into_iter().filter(|it| it.vhost == *vhost);
-    list::paged(all.map(|it| view(&it, &node)).collect(), request)
+    list::paged(all.map(|it| view(&it, &node, &history)).collect(), request)
 }
 
-fn view(connection: &ConnectionView, node: &str) -> Value {
+fn view(connection: &ConnectionView, node: &str, history: &History) -> Value {
+    let (id, traffic) = (connection.id, connection.traffic);
+    let rate = |of: fn(&Traffic) -> u64| history.counter_rate(|it| it.connections.get(&id).map(of));
     json!({
         "name": connection.name(),
         "node": node,
@@ -131,12 +137,12 @@ fn view(connection: &ConnectionView, node: &str) -> Value {
         "peer_cert_subject": null,
         "peer_cert_issuer": null,
         "peer_cert_validity": null,
-        "recv_oct": connection.received_bytes,
-        "recv_oct_details": { "rate": 0.0 },
-        "recv_cnt": 0,
-        "send_oct": connection.sent_bytes,
-        "send_oct_details": { "rate": 0.0 },
-        "send_cnt": 0,
+        "recv_oct": traffic.received_bytes,
+        "recv_oct_details": { "rate": rate(|it| it.received_bytes) },
+        "recv_cnt": traffic.n_reads,
+        "send_oct": traffic.sent_bytes,
+        "send_oct_details": { "rate": rate(|it| it.sent_bytes) },
+        "send_cnt": traffic.n_writes,
         "send_pend": connection.unsent_bytes,
     })
 }
@@ -198,6 +204,7 @@ fn channel_view(channel: &ChannelView, connection: &ConnectionView, node: &str) 
         "messages_unconfirmed": 0,
         "messages_uncommitted": 0,
         "acks_uncommitted": 0,
+        "message_stats": { "deliver_get": channel.n_delivered },
         "prefetch_count": channel.prefetch,
         "global_prefetch_count": channel.global_prefetch,
         "confirm": channel.confirms,

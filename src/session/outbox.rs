@@ -71,6 +71,8 @@ pub struct OpenChannel {
     pub id: ChannelId,
     pub n_consumers: usize,
     pub n_unacked: usize,
+    /// Deliveries and gets so far.
+    pub n_delivered: u64,
     pub window: u16,
     pub modes: Modes,
 }
@@ -121,6 +123,7 @@ impl Outbox {
             id: *id,
             n_consumers: it.consumers.len(),
             n_unacked: it.n_unacked,
+            n_delivered: it.last_tag.0,
             window: it.window,
             modes: it.modes,
         })
