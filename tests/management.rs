@@ -163,21 +163,21 @@ async fn queues_exchanges_bindings_and_messages() {
     let reply = tool.wants(400, "PUT", "queues/%2F/work", json!({"durable": false})).await;
     let reason = reply.body["reason"].as_str().expect("a text");
     assert!(reason.starts_with("inequivalent arg 'durable' for queue 'work'"), "{reason}");
-    let reply = tool.wants(404, "PUT", "queues/nope/work", json!({})).await;
+    let reply = tool.wants(404, "PUT", "queues/nope/jobs", json!({})).await;
     assert_eq!(reply.body["reason"], "vhost_not_found");
-    let view = tool.get("queues/%2f/work").await;
+    let view = tool.get("queues/%2f/jobs").await;
     assert_eq!(view["arguments"], arguments, "arguments are echoed as they came");
     assert_eq!(view["effective_policy_definition"], json!({}));
 
     tool.wants(201, "PUT", "exchanges/%2F/orders", json!({"type": "topic"})).await;
     let bind = json!({"routing_key": "a~b/c d"});
-    let reply = tool.wants(201, "POST", "bindings/%2F/e/orders/q/work", bind).await;
+    let reply = tool.wants(201, "POST", "bindings/%2F/e/orders/q/jobs", bind).await;
     assert!(reply.head.contains("location: work/a%257eb%252fc%2bd"), "{}", reply.head);
     let bind = json!({"routing_key": "#", "arguments": {"k": 1}});
-    tool.wants(201, "POST", "bindings/%2F/e/orders/q/work", bind).await;
-    let bindings = tool.get("bindings/%2F/e/orders/q/work").await;
+    tool.wants(201, "POST", "bindings/%2F/e/orders/q/jobs", bind).await;
+    let bindings = tool.get("bindings/%2F/e/orders/q/jobs").await;
     assert_eq!(bindings.as_array().expect("a list").len(), 2);
-    assert_eq!(tool.get("queues/%2F/work/bindings").await.as_array().expect("a list").len(), 3);
+    assert_eq!(tool.get("queues/%2F/jobs/bindings").await.as_array().expect("a list").len(), 3);
 
     let message = json!({
         "routing_key": "any", "payload": "aGk=", "payload_encoding": "base64",
@@ -190,7 +190,7 @@ async fn queues_exchanges_bindings_and_messages() {
     assert_eq!(reply.body["reason"], "404 NOT_FOUND - no exchange 'nope' in vhost '/'");
     let get = json!({"count": 5, "ackmode": "ack_requeue_true", "encoding": "auto"});
     for redelivered in [false, true] {
-        let reply = tool.wants(200, "POST", "queues/%2F/work/get", get.clone()).await;
+        let reply = tool.wants(200, "POST", "queues/%2F/jobs/get", get.clone()).await;
         let got = &reply.body[0];
         assert_eq!((&got["payload"], &got["payload_bytes"]), (&json!("hi"), &json!(2)));
         assert_eq!(got["properties"]["headers"], json!({"n": 1}));
@@ -198,13 +198,13 @@ async fn queues_exchanges_bindings_and_messages() {
     }
     assert_eq!(tool.get("queues/%2F/work").await["messages_ready"], 1);
     let page = tool.get("queues?page=1&page_size=10&name=WOR&columns=name,messages").await;
-    assert_eq!(page["items"], json!([{"name": "work", "messages": 1}]));
+    assert_eq!(page["items"], json!([{"name": "jobs", "messages": 1}]));
     tool.wants(400, "DELETE", "queues/%2F/work?if-empty=true", Value::Null).await;
-    tool.wants(204, "DELETE", "queues/%2F/work/contents", Value::Null).await;
+    tool.wants(204, "DELETE", "queues/%2F/jobs/contents", Value::Null).await;
     assert_eq!(tool.get("queues/%2F/work").await["messages"], 0);
 
     let props = bindings[0]["properties_key"].as_str().expect("a text").replace('%', "%25");
-    let path = format!("bindings/%2F/e/orders/q/work/{props}");
+    let path = format!("bindings/%2F/e/orders/q/jobs/{props}");
     tool.wants(204, "DELETE", &path, Value::Null).await;
     tool.wants(404, "DELETE", &path, Value::Null).await;
     tool.wants(401, "DELETE", "exchanges/%2F/amq.default", Value::Null).await;
@@ -228,7 +228,7 @@ async fn connections_are_seen_and_closed() {
     channel.basic_qos(7, BasicQosOptions::default()).await.expect("set");
     let _consumer = channel
         .basic_consume(
-            "work".into(),
+            "jobs".into(),
             "tag".into(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
