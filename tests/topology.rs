@@ -110,7 +110,12 @@ fn graph_draws_in_three_languages() {
     let (_, mermaid, _) = run(folder.path(), &["graph", "old", "--format", "mermaid"]);
     assert!(mermaid.contains("[[\"orders<br/>topic · broadcast\"]]:::broadcast"), "{mermaid}");
     let (_, dot, _) = run(folder.path(), &["graph", "new", "--diff", "old", "--format", "dot"]);
-    assert!(dot.contains("label=\"+ audit\\nat most 1000 messages\\nretry 1s 2s 4s 8s → parked\", color=green"), "{dot}");
+    assert!(
+        dot.contains(
+            "label=\"+ audit\\nat most 1000 messages\\nretry 1s 2s 4s 8s → parked\", color=green"
+        ),
+        "{dot}"
+    );
     assert_eq!(run(folder.path(), &["graph", "missing"]).0, 2);
 }
 
@@ -124,7 +129,9 @@ fn test_reports_in_three_formats_and_counts_what_is_untouched() {
     let at = folder.path();
     let (code, text, _) = run(at, &["test", "--coverage"]);
     assert_eq!(code, 0);
-    assert!(text.ends_with("1 of 1 bindings touched by a test\n1 of 1 messages touched by a test\n"));
+    assert!(
+        text.ends_with("1 of 1 bindings touched by a test\n1 of 1 messages touched by a test\n")
+    );
     let (_, text, _) = run(at, &["test", "none", "--coverage"]);
     let expected = "  not touched: orders/order.# → billing (none/b.toml:13)\n";
     assert!(text.contains(expected), "{text}");
@@ -133,7 +140,10 @@ fn test_reports_in_three_formats_and_counts_what_is_untouched() {
     fs::write(at.join("topology/a.toml"), wrong).expect("written");
     let (code, xml, _) = run(at, &["test", "--format", "junit"]);
     assert_eq!(code, 1);
-    assert!(xml.contains("<testsuite name=\"topology/a.toml\" tests=\"1\" failures=\"1\""), "{xml}");
+    assert!(
+        xml.contains("<testsuite name=\"topology/a.toml\" tests=\"1\" failures=\"1\""),
+        "{xml}"
+    );
     let (_, json, _) = run(at, &["test", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(json["failed"], 1);
