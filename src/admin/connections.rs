@@ -1,5 +1,6 @@
 //! Connections, channels and consumers.
 
+use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
@@ -10,13 +11,17 @@ use crate::admin::estate::ConnectionView;
 use crate::admin::estate::Estate;
 use crate::admin::json;
 use crate::admin::list;
+use crate::admin::rates;
+use crate::admin::rates::ChannelCount;
 use crate::admin::rates::History;
+use crate::admin::rates::Stat;
 use crate::admin::rates::Traffic;
 use crate::admin::request::Method;
 use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
 use crate::admin::request::Request;
 use crate::admin::request::Response;
+use crate::amqp::id::ChannelId;
 use crate::amqp::id::ConsumerId;
 use crate::broker::host::Host;
 use crate::broker::vhost::QueueRecord;
@@ -30,6 +35,7 @@ pub struct ConsumerView {
     exclusive: bool,
     active: bool,
     prefetch: u16,
+    priority: Option<i32>,
     queue: String,
     vhost: String,
 }
@@ -66,7 +72,10 @@ pub fn connections<E: Estate>(
         (Method::Get, [name, "channels"]) => {
             let connection = find(estate, caller, name)?;
             let channels = connection.channels.iter();
-            list::whole(channels.map(|it| channel_view(it, &connection, &node)).collect(), request)
+            list::whole(
+                channels.map(|it| channel_view(it, &connection, &node, &history)).collect(),
+                request,
+            )
         }
         (_, [] | [_] | ["username", _] | [_, "channels"]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
@@ -147,6 +156,13 @@ fn view(connection: &ConnectionView, node: &str, history: &History) -> Value {
     })
 }
 
+/// `message_stats` of a channel.
+const OF_CHANNELS: [Stat<ChannelCount>; 3] = [
+    ("publish", |it| it.published),
+    ("confirm", |it| it.confirmed),
+    ("deliver_get", |it| it.delivered),
+];
+
 pub fn channels<E: Estate>(
     estate: &E,
     caller: &Caller,
@@ -180,17 +196,28 @@ fn all_channels<E: Estate>(
     caller: &Caller,
     wanted: impl Fn(&ConnectionView) -> bool,
 ) -> Vec<Value> {
-    let node = estate.vitals().node;
+    let (node, history) = (estate.vitals().node, estate.history());
     let mut all = Vec::new();
     for connection in visible(estate, caller).iter().filter(|it| wanted(it)) {
         let channels = connection.channels.iter();
-        all.extend(channels.map(|it| channel_view(it, connection, &node)));
+        all.extend(channels.map(|it| channel_view(it, connection, &node, &history)));
     }
     all
 }
 
-fn channel_view(channel: &ChannelView, connection: &ConnectionView, node: &str) -> Value {
+fn channel_view(
+    channel: &ChannelView,
+    connection: &ConnectionView,
+    node: &str,
+    history: &History,
+) -> Value {
     let name = connection.name();
+    let mut stats = Map::new();
+    let id = (connection.id, ChannelId(channel.number));
+    for (key, of) in OF_CHANNELS {
+        let rate = history.counter_rate(|it| it.channels.get(&id).map(of));
+        rates::insert(&mut stats, key, of(&channel.count), rate);
+    }
     json!({
         "name": format!("{name} ({})", channel.number),
         "number": channel.number,
@@ -201,10 +228,10 @@ fn channel_view(channel: &ChannelView, connection: &ConnectionView, node: &str) 
         "state": "running",
         "consumer_count": channel.n_consumers,
         "messages_unacknowledged": channel.n_unacked,
-        "messages_unconfirmed": 0,
+        "messages_unconfirmed": channel.count.published - channel.count.confirmed,
         "messages_uncommitted": 0,
         "acks_uncommitted": 0,
-        "message_stats": { "deliver_get": channel.n_delivered },
+        "message_stats": stats,
         "prefetch_count": channel.prefetch,
         "global_prefetch_count": channel.global_prefetch,
         "confirm": channel.confirms,
@@ -251,6 +278,7 @@ pub fn consumers_of<H: Host>(turn: &mut H, record: &QueueRecord) -> Vec<Consumer
             exclusive: consumer.spec.exclusive,
             active,
             prefetch: consumer.spec.prefetch,
+            priority: consumer.spec.priority,
             queue: record.name.to_string(),
             vhost: vhost.clone(),
         };
@@ -263,6 +291,7 @@ impl ConsumerView {
     pub fn view(&self, connections: &[ConnectionView], node: &str) -> Value {
         let connection = connections.iter().find(|it| it.id == self.id.connection);
         let name = connection.map(ConnectionView::name).unwrap_or_default();
+        let arguments = self.priority.map_or(json!({}), |it| json!({ "x-priority": it }));
         json!({
             "consumer_tag": self.tag,
             "active": self.active,
@@ -270,7 +299,7 @@ impl ConsumerView {
             "ack_required": !self.no_ack,
             "exclusive": self.exclusive,
             "prefetch_count": self.prefetch,
-            "arguments": {},
+            "arguments": arguments,
             "consumer_timeout": 0,
             "queue": { "name": self.queue, "vhost": self.vhost },
             "channel_details": {

@@ -5,6 +5,7 @@ use crate::access::password::PasswordHash;
 use crate::access::permission::Permission;
 use crate::access::permission::TopicPermission;
 use crate::access::user::User;
+use crate::admin::rates::ChannelCount;
 use crate::admin::rates::History;
 use crate::admin::rates::Moment;
 use crate::admin::rates::Traffic;
@@ -146,8 +147,7 @@ pub struct ChannelView {
     pub number: u16,
     pub n_consumers: usize,
     pub n_unacked: usize,
-    /// Messages it was sent, gets included.
-    pub n_delivered: u64,
+    pub count: ChannelCount,
     pub prefetch: u16,
     pub global_prefetch: u16,
     pub confirms: bool,

@@ -64,6 +64,8 @@ pub fn overview<E: Estate>(estate: &E, caller: &Caller, request: &Request) -> Ou
     if all {
         let rate = history.counter_rate(|it| Some(it.published));
         rates::insert(&mut stats, "publish", moment.published, rate);
+        let rate = history.counter_rate(|it| Some(it.confirmed));
+        rates::insert(&mut stats, "confirm", moment.confirmed, rate);
         let rate = history.counter_rate(|it| Some(it.unroutable));
         rates::insert(&mut stats, "drop_unroutable", moment.unroutable, rate);
     }

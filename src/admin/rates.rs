@@ -8,6 +8,7 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::amqp::id::ChannelId;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::id::QueueId;
 use crate::amqp::name::VhostName;
@@ -28,7 +29,21 @@ pub struct Moment {
     /// What queues counted that are deleted since.
     pub retired: Totals,
     pub connections: HashMap<ConnectionId, Traffic>,
+    /// By connection and number.
+    pub channels: HashMap<(ConnectionId, ChannelId), ChannelCount>,
+    /// Messages published on channels with confirms, and their confirms.
+    pub published_with_confirm: u64,
+    pub confirmed: u64,
     pub churn: Churn,
+}
+
+/// What a channel counts. What is published without confirms is not counted by channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ChannelCount {
+    pub published: u64,
+    pub confirmed: u64,
+    /// Gets included.
+    pub delivered: u64,
 }
 
 /// The numbers of a queue, or of several.

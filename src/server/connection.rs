@@ -115,6 +115,7 @@ impl Client {
             turn.finish();
         }
         self.node.count_channels(&self.link, 0);
+        self.node.retire_confirms(&self.link);
         self.node.registry.remove(&self.link);
         self.log_end(end);
     }

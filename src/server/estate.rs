@@ -15,6 +15,7 @@ use crate::admin::estate::Put;
 use crate::admin::estate::Refused;
 use crate::admin::estate::Text;
 use crate::admin::estate::Vitals;
+use crate::admin::rates::ChannelCount;
 use crate::admin::rates::History;
 use crate::admin::rates::Moment;
 use crate::amqp::id::BatchId;
@@ -208,7 +209,11 @@ impl LiveEstate {
                 number: it.id.0,
                 n_consumers: it.n_consumers,
                 n_unacked: it.n_unacked,
-                n_delivered: it.n_delivered,
+                count: ChannelCount {
+                    published: it.confirms.published,
+                    confirmed: it.confirms.confirmed,
+                    delivered: it.n_delivered,
+                },
                 prefetch: it.modes.prefetch,
                 global_prefetch: it.window,
                 confirms: it.modes.confirms,

@@ -38,6 +38,7 @@ use crate::server::vhosts::LiveVhost;
 use crate::session::connection::SessionLimits;
 use crate::session::desk::Eviction;
 use crate::session::desk::OpenError;
+use crate::session::outbox::ConfirmCounts;
 
 /// A running broker.
 pub(in crate::server) struct Node {
@@ -52,6 +53,8 @@ pub(in crate::server) struct Node {
     pub(in crate::server) read_buffers: Buffers,
     retired_work: Mutex<Totals>,
     retired_streams: Mutex<Totals>,
+    /// What connections counted that are gone since.
+    pub(in crate::server) retired_confirms: Mutex<ConfirmCounts>,
     vhosts: RwLock<BTreeMap<VhostName, Arc<LiveVhost>>>,
     next_connection: AtomicU64,
     /// The next queue id, and the first that the log has not set aside yet.
@@ -108,6 +111,7 @@ impl Node {
             read_buffers: Buffers::default(),
             retired_work: Mutex::default(),
             retired_streams: Mutex::default(),
+            retired_confirms: Mutex::default(),
             vhosts: RwLock::new(BTreeMap::new()),
             next_connection: AtomicU64::new(1),
             next_queue: AtomicU32::new(next_queue),

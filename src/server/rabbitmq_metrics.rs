@@ -159,7 +159,10 @@ const GLOBAL: [Stat<Totals>; 7] = [
 fn messages(node: &Node, rows: &[Row], page: &mut Page<'_>) {
     let published = node.metrics.published.load(Ordering::Relaxed);
     let unroutable = node.metrics.unroutable.load(Ordering::Relaxed);
+    let confirms = node.confirms();
     for (name, value) in [
+        ("received_confirm_total", confirms.published),
+        ("confirmed_total", confirms.confirmed),
         ("received_total", published),
         ("routed_total", published.saturating_sub(unroutable)),
         ("unroutable_dropped_total", unroutable),

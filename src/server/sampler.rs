@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::admin::rates;
+use crate::admin::rates::ChannelCount;
 use crate::admin::rates::Churn;
 use crate::admin::rates::Count;
 use crate::admin::rates::History;
@@ -17,6 +18,8 @@ use crate::amqp::time::Timestamp;
 use crate::server::link::Link;
 use crate::server::node::Node;
 use crate::server::vhosts::LiveQueue;
+use crate::session::outbox::ConfirmCounts;
+use crate::session::outbox::OpenChannel;
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -72,8 +75,22 @@ impl Node {
             moment.vhosts.insert(vhost.name.clone(), sum);
             moment.queues.extend(counts);
         }
-        let links = self.registry.all();
-        moment.connections = links.iter().map(|it| (it.id, it.traffic())).collect();
+        let mut confirms = *self.retired_confirms.lock();
+        for link in self.registry.all() {
+            moment.connections.insert(link.id, link.traffic());
+            let outbox = link.outbox.lock();
+            confirms.published += outbox.confirms.published;
+            confirms.confirmed += outbox.confirms.confirmed;
+            let count = |it: &OpenChannel| ChannelCount {
+                published: it.confirms.published,
+                confirmed: it.confirms.confirmed,
+                delivered: it.n_delivered,
+            };
+            let channels = outbox.channels().map(|it| ((link.id, it.id), count(&it)));
+            moment.channels.extend(channels);
+        }
+        moment.published_with_confirm = confirms.published;
+        moment.confirmed = confirms.confirmed;
         moment
     }
 
@@ -87,6 +104,26 @@ impl Node {
         let (opened, closed) = (&self.metrics.channels_opened, &self.metrics.channels_closed);
         opened.fetch_add(n.saturating_sub(before) as u64, Ordering::Relaxed);
         closed.fetch_add(before.saturating_sub(n) as u64, Ordering::Relaxed);
+    }
+
+    /// A connection goes; what it counted is kept.
+    pub(in crate::server) fn retire_confirms(&self, link: &Link) {
+        let gone = std::mem::take(&mut link.outbox.lock().confirms);
+        let mut sum = self.retired_confirms.lock();
+        sum.published += gone.published;
+        sum.confirmed += gone.confirmed;
+    }
+
+    /// Publishes on channels with confirms, and their confirms, on all connections that are and
+    /// were.
+    pub(in crate::server) fn confirms(&self) -> ConfirmCounts {
+        let mut sum = *self.retired_confirms.lock();
+        for link in self.registry.all() {
+            let counts = link.outbox.lock().confirms;
+            sum.published += counts.published;
+            sum.confirmed += counts.confirmed;
+        }
+        sum
     }
 
     pub(in crate::server) fn churn(&self) -> Churn {
