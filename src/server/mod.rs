@@ -29,3 +29,4 @@ mod storage_thread;
 mod timer;
 mod turn;
 mod vhosts;
+mod web;
