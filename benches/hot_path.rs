@@ -142,7 +142,13 @@ fn table(kind: Kind, n_bindings: u32) -> Table {
         table.add_queue(QueueName::new(&format!("q{n}")), queue);
         let key = match kind {
             Kind::Topic => format!("region{}.*.item{n}.#", n % 50),
-            _ => format!("key{n}"),
+            Kind::Direct
+            | Kind::Fanout
+            | Kind::Headers
+            | Kind::ConsistentHash
+            | Kind::ModulusHash
+            | Kind::Random
+            | Kind::LocalRandom => format!("key{n}"),
         };
         let binding = Binding::new(Destination::Queue(queue), &key, &Arguments::default());
         table.bind("orders", binding).unwrap();

@@ -9,6 +9,7 @@
 )]
 
 pub mod access;
+pub mod admin;
 pub mod amqp;
 pub mod broker;
 pub mod cli;

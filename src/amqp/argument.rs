@@ -132,7 +132,7 @@ impl QueueType {
 
     /// The type of this name in `x-queue-type`.
     pub fn parse(text: &str) -> Option<QueueType> {
-        let all = [QueueType::Classic, QueueType::Quorum];
+        let all = [QueueType::Classic, QueueType::Quorum, QueueType::Stream];
         all.into_iter().find(|it| it.as_str() == text)
     }
 

@@ -71,9 +71,12 @@ pub(in crate::cli) struct ServeArgs {
     /// Where AMQP clients connect [default: 127.0.0.1:5672].
     #[arg(long, value_name = "ADDR", env = "RAILPOST_LISTEN")]
     pub(in crate::cli) listen: Option<SocketAddr>,
-    /// Serve Prometheus metrics at http://ADDR/metrics.
+    /// Where Prometheus reads metrics, at /metrics, or `off` [default: 127.0.0.1:15692].
     #[arg(long, value_name = "ADDR", env = "RAILPOST_METRICS")]
-    pub(in crate::cli) metrics: Option<SocketAddr>,
+    pub(in crate::cli) metrics: Option<String>,
+    /// Where the management API is served, or `off` [default: 127.0.0.1:15672].
+    #[arg(long, value_name = "ADDR", env = "RAILPOST_HTTP")]
+    pub(in crate::cli) http: Option<String>,
     /// A configuration file; flags and environment win over it.
     #[arg(long, value_name = "FILE", env = "RAILPOST_CONFIG")]
     pub(in crate::cli) config: Option<PathBuf>,

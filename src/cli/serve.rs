@@ -15,6 +15,7 @@ use crate::cli::files;
 use crate::cli::files::color_of;
 use crate::server::config::ConfigFile;
 use crate::server::config::DefaultUser;
+use crate::server::config::Http;
 use crate::server::config::ServerConfig;
 use crate::server::run::Server;
 use crate::server::run::StartError;
@@ -116,7 +117,8 @@ fn plan(args: &ServeArgs) -> Result<Plan, String> {
         workers: args.workers.or(file.workers),
         config: ServerConfig {
             listen: args.listen.or(address(&file.listen, "listen")?).unwrap_or(defaults.listen),
-            metrics: args.metrics.or(address(&file.metrics, "metrics")?),
+            metrics: http("metrics", args.metrics.as_deref().or(file.metrics.as_deref()))?,
+            http: http("http", args.http.as_deref().or(file.http.as_deref()))?,
             data: args.data.clone().or(file.data).unwrap_or(defaults.data),
             body_bytes_max: file.body_bytes_max.unwrap_or(defaults.body_bytes_max),
             heartbeat_secs: file.heartbeat_secs.unwrap_or(defaults.heartbeat_secs),
@@ -131,6 +133,18 @@ fn plan(args: &ServeArgs) -> Result<Plan, String> {
             },
         },
     })
+}
+
+/// Off, the address that is given, or the usual one.
+fn http(key: &str, text: Option<&str>) -> Result<Http, String> {
+    match text {
+        None => Ok(Http::Usual),
+        Some("off") => Ok(Http::Off),
+        Some(text) => match text.parse() {
+            Ok(address) => Ok(Http::At(address)),
+            Err(error) => Err(format!("`{key} = \"{text}\"` is no address: {error}")),
+        },
+    }
 }
 
 fn read_config(path: &Path) -> Result<ConfigFile, String> {
@@ -202,7 +216,9 @@ fn announce(plan: &Plan, loaded: &Loaded, server: &Server) {
         println!("warning   {line}");
     }
     let metrics = server.metrics_address().map(|it| format!(" · metrics http://{it}/metrics"));
-    println!("listening amqp {}{}", server.address(), metrics.unwrap_or_default());
+    let http = server.http_address().map(|it| format!(" · management http://{it}/api"));
+    let (metrics, http) = (metrics.unwrap_or_default(), http.unwrap_or_default());
+    println!("listening amqp {}{metrics}{http}", server.address());
     if server.operator().has_user("guest") {
         println!("note      the user guest logs in from this machine only");
     }

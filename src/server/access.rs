@@ -28,6 +28,8 @@ use crate::access::sasl::Credentials;
 use crate::access::user::Origin;
 use crate::access::user::User;
 use crate::access::user::UserLimits;
+use crate::admin::estate::Put;
+use crate::admin::estate::Refused;
 use crate::amqp::id::BatchId;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::UserName;
@@ -167,6 +169,14 @@ pub(in crate::server) fn new_hash(password: &str) -> PasswordHash {
     PasswordHash::new(salt, password)
 }
 
+/// The hash of the password everybody knows. A dear one would protect nothing, and cost each first
+/// start 19 MiB.
+fn known_hash(password: &str) -> PasswordHash {
+    let mut salt = [0; 4];
+    getrandom::fill(&mut salt).expect("the system has randomness");
+    PasswordHash::sha256(salt, password)
+}
+
 impl Verified {
     fn digest(&self, hash: &PasswordHash, credentials: &Credentials) -> [u8; 32] {
         let digest = Sha256::new()
@@ -199,33 +209,22 @@ impl std::fmt::Debug for Verified {
     }
 }
 
-/// Why something about users is not changed.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum AccessError {
-    #[error("user_not_found")]
-    NoSuchUser,
-    #[error("vhost_not_found")]
-    NoSuchVhost,
-    #[error("user '{0}' is in the configuration file; change it there")]
-    Configured(UserName),
-}
-
 impl Node {
-    /// Adds or replaces a user; returns whether there was one, and the batch that will have it.
-    pub(in crate::server) fn put_user(&self, user: User) -> Result<(bool, BatchId), AccessError> {
+    /// Adds or replaces a user; its permissions stay.
+    pub(in crate::server) fn put_user(&self, user: User) -> Result<Put, Refused> {
         let definition = user_definition(&user);
         self.access.change(|directory| {
             let there = stored(directory, &user.name)?;
             directory.put_user(user);
-            Ok((there, self.log.define(&definition)))
+            Ok(Put { existed: there, after: self.log.define(&definition) })
         })
     }
 
     /// Removes a user with all permissions, and ends its connections.
-    pub(in crate::server) fn delete_user(&self, name: &str) -> Result<BatchId, AccessError> {
+    pub(in crate::server) fn delete_user(&self, name: &str) -> Result<BatchId, Refused> {
         let batch = self.access.change(|directory| {
             if !stored(directory, name)? {
-                return Err(AccessError::NoSuchUser);
+                return Err(Refused::NoSuchUser);
             }
             for definition in permissions_where(directory, |user, _| user == name) {
                 self.log.undefine(&definition);
@@ -238,19 +237,18 @@ impl Node {
         Ok(batch)
     }
 
-    /// Returns whether there was one.
     pub(in crate::server) fn put_permission(
         &self,
         user: &str,
         vhost: &str,
         permission: Permission,
-    ) -> Result<(bool, BatchId), AccessError> {
+    ) -> Result<Put, Refused> {
         let (user, vhost) = self.both(user, vhost)?;
         let definition = permission_definition(&user, &vhost, &permission);
         Ok(self.access.change(|directory| {
             let there = directory.permissions().any(|(of, at, _)| *of == user && *at == vhost);
             directory.put_permission(user, vhost, permission);
-            (there, self.log.define(&definition))
+            Put { existed: there, after: self.log.define(&definition) }
         }))
     }
 
@@ -263,14 +261,13 @@ impl Node {
         })
     }
 
-    /// Returns whether there was one.
     pub(in crate::server) fn put_topic_permission(
         &self,
         user: &str,
         vhost: &str,
         exchange: &str,
         permission: TopicPermission,
-    ) -> Result<(bool, BatchId), AccessError> {
+    ) -> Result<Put, Refused> {
         let (user, vhost) = self.both(user, vhost)?;
         let exchange = ExchangeName::new(exchange);
         let definition = topic_definition(&user, &vhost, &exchange, &permission);
@@ -278,7 +275,7 @@ impl Node {
             let key = (&user, &vhost, &exchange);
             let there = directory.topic_permissions().any(|(a, b, c, _)| (a, b, c) == key);
             directory.put_topic_permission(user, vhost, exchange, permission);
-            (there, self.log.define(&definition))
+            Put { existed: there, after: self.log.define(&definition) }
         }))
     }
 
@@ -309,12 +306,12 @@ impl Node {
         });
     }
 
-    fn both(&self, user: &str, vhost: &str) -> Result<(UserName, VhostName), AccessError> {
+    fn both(&self, user: &str, vhost: &str) -> Result<(UserName, VhostName), Refused> {
         if self.vhost(vhost).is_none() {
-            return Err(AccessError::NoSuchVhost);
+            return Err(Refused::NoSuchVhost);
         }
         if self.access.read(|it| it.user(user).is_none()) {
-            return Err(AccessError::NoSuchUser);
+            return Err(Refused::NoSuchUser);
         }
         Ok((UserName::new(user), VhostName::new(vhost)))
     }
@@ -335,7 +332,10 @@ pub(in crate::server) fn found(
         if node.access.read(|it| it.user(name).is_none()) {
             let user = User {
                 name: UserName::new(name),
-                password: Some(new_hash(&config.password)),
+                password: Some(match config.password.as_str() {
+                    "guest" => known_hash("guest"),
+                    secret => new_hash(secret),
+                }),
                 tags: vec!["administrator".to_owned()],
                 limits: UserLimits::default(),
                 loopback_only: User::is_loopback_only(name),
@@ -362,11 +362,11 @@ pub(in crate::server) fn found(
 ///
 /// # Errors
 /// When it is one of the configuration file.
-fn stored(directory: &Directory, name: &str) -> Result<bool, AccessError> {
+fn stored(directory: &Directory, name: &str) -> Result<bool, Refused> {
     match directory.user(name) {
         None => Ok(false),
         Some(user) if user.origin == Origin::Stored => Ok(true),
-        Some(user) => Err(AccessError::Configured(user.name.clone())),
+        Some(user) => Err(Refused::Configured(user.name.clone())),
     }
 }
 

@@ -24,6 +24,11 @@ impl Clock {
         Timestamp(self.started_micros.saturating_add(elapsed))
     }
 
+    /// Milliseconds since [`Clock::start`].
+    pub fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// How long until `at`; zero when it has passed.
     pub fn until(&self, at: Timestamp) -> Duration {
         Duration::from_micros(at.micros_since(self.now()))

@@ -1,6 +1,8 @@
 //! The daemon's configuration: a file, under what the command line and environment say.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -18,7 +20,8 @@ use crate::amqp::name::VhostName;
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub listen: SocketAddr,
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Http,
+    pub http: Http,
     pub data: PathBuf,
     pub body_bytes_max: u64,
     pub heartbeat_secs: u16,
@@ -27,6 +30,21 @@ pub struct ServerConfig {
     pub vhosts: Vec<String>,
     pub compat: Compat,
     pub default_user: DefaultUser,
+}
+
+/// Where the management API is served, or the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http {
+    Off,
+    /// At the usual place, unless somebody else is there.
+    Usual,
+    At(SocketAddr),
+}
+
+impl Http {
+    /// COMPAT: the ports that tools try first; only for this machine, unless told otherwise.
+    pub const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15672);
+    pub const USUAL_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15692);
 }
 
 /// What the broker says of itself, for clients that only believe in another name.
@@ -52,7 +70,9 @@ pub struct DefaultUser {
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
     pub listen: Option<String>,
+    /// An address, or `off`; so is `http`.
     pub metrics: Option<String>,
+    pub http: Option<String>,
     pub data: Option<PathBuf>,
     pub topology: Option<PathBuf>,
     pub log_format: Option<String>,
@@ -98,7 +118,8 @@ impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 5672)),
-            metrics: None,
+            metrics: Http::Off,
+            http: Http::Off,
             data: PathBuf::from("./railpost-data"),
             body_bytes_max: limit::BODY_BYTES,
             heartbeat_secs: limit::HEARTBEAT_SECS,

@@ -16,6 +16,9 @@ use tokio::sync::Notify;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::name::UserName;
 use crate::amqp::name::VhostName;
+use crate::amqp::table::Table;
+use crate::amqp::time::Timestamp;
+use crate::session::connection::Tuned;
 use crate::session::desk::Eviction;
 use crate::session::outbox::Outbox;
 
@@ -35,6 +38,14 @@ pub(in crate::server) struct Link {
     pub(in crate::server) n_channels: AtomicUsize,
     /// Who is on the other side, once the vhost is being opened.
     pub(in crate::server) identity: Mutex<Option<Identity>>,
+    /// What the client said of itself, once its vhost is open.
+    pub(in crate::server) client: Mutex<Option<Introduction>>,
+    pub(in crate::server) connected_at: Timestamp,
+    /// Bytes read so far, for people.
+    pub(in crate::server) received: AtomicU64,
+    /// Reads and writes that did something, for people.
+    pub(in crate::server) n_reads: AtomicU64,
+    pub(in crate::server) n_writes: AtomicU64,
     /// Why the broker wants it to end, until it has been told.
     pub(in crate::server) eviction: Mutex<Option<Eviction>>,
     /// Bytes written so far, for heartbeats.
@@ -46,6 +57,15 @@ pub(in crate::server) struct Link {
 pub(in crate::server) struct Identity {
     pub(in crate::server) user: UserName,
     pub(in crate::server) vhost: VhostName,
+}
+
+/// What is known of a client for as long as it is connected.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Introduction {
+    pub(in crate::server) name: Arc<str>,
+    pub(in crate::server) named_itself: bool,
+    pub(in crate::server) properties: Table,
+    pub(in crate::server) tuned: Tuned,
 }
 
 /// What became of an attempt to write.
@@ -66,6 +86,7 @@ impl Link {
         id: ConnectionId,
         peer: SocketAddr,
         stream: TcpStream,
+        connected_at: Timestamp,
     ) -> Arc<Link> {
         Arc::new(Link {
             id,
@@ -76,6 +97,11 @@ impl Link {
             waits_for_log: AtomicBool::new(false),
             n_channels: AtomicUsize::new(0),
             identity: Mutex::new(None),
+            client: Mutex::new(None),
+            connected_at,
+            received: AtomicU64::new(0),
+            n_reads: AtomicU64::new(0),
+            n_writes: AtomicU64::new(0),
             eviction: Mutex::new(None),
             sent: AtomicU64::new(0),
         })
@@ -108,6 +134,7 @@ impl Link {
             match written {
                 Ok(n) => {
                     self.sent.fetch_add(n as u64, Ordering::Relaxed);
+                    self.n_writes.fetch_add(1, Ordering::Relaxed);
                     outbox.frames.consume(n);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Flushed::Blocked,

@@ -25,7 +25,7 @@ pub(in crate::server) async fn run(node: Arc<Node>, listener: TcpListener) {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "TCP_NODELAY not set");
                 }
-                let link = Link::new(node.new_connection_id(), peer, stream);
+                let link = Link::new(node.new_connection_id(), peer, stream, node.clock.now());
                 if node.registry.add(&link) {
                     tokio::spawn(Client::new(Arc::clone(&node), link).run());
                 } else {

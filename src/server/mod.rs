@@ -5,23 +5,27 @@
     reason = "this is the floor that has a clock, a file system and a network"
 )]
 
-pub mod access;
+mod access;
 pub mod clock;
 pub mod config;
 mod connection;
 pub mod control;
 mod declare;
 pub mod disk;
+mod estate;
 mod http;
 mod link;
 mod listen;
 mod log;
+mod management;
 mod metrics;
 mod node;
 pub mod operator;
+mod rabbitmq_metrics;
 pub mod recovery;
 pub mod run;
+mod sampler;
 mod storage_thread;
 mod timer;
 mod turn;
-pub mod vhosts;
+mod vhosts;

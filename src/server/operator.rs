@@ -8,16 +8,15 @@ use crate::access::password::PasswordHash;
 use crate::access::permission::Permission;
 use crate::access::permission::TopicPermission;
 use crate::access::user::User;
+use crate::admin::estate::Refused;
 use crate::amqp::id::BatchId;
 use crate::broker::effective;
 use crate::broker::policy::Policy;
 use crate::broker::policy::PolicyError;
 use crate::broker::policy::Side;
 use crate::broker::vhost::Profile;
-use crate::server::access::AccessError;
 use crate::server::node::Node;
 use crate::server::turn::Turn;
-use crate::server::vhosts::VhostError;
 
 /// A handle on a running broker.
 #[derive(Clone)]
@@ -32,9 +31,7 @@ pub enum OperatorError {
     #[error("there is no such {0}")]
     NotFound(&'static str),
     #[error(transparent)]
-    Access(AccessError),
-    #[error(transparent)]
-    Vhost(VhostError),
+    Refused(Refused),
     #[error(transparent)]
     Policy(PolicyError),
     #[error("the broker is stopping")]
@@ -67,19 +64,19 @@ impl Operator {
 
     /// Adds a user, or replaces the one of that name; its permissions stay.
     pub async fn put_user(&self, user: User) -> Done {
-        let (_, batch) = self.node.put_user(user).map_err(OperatorError::Access)?;
-        self.until(batch).await
+        let put = self.node.put_user(user).map_err(OperatorError::Refused)?;
+        self.until(put.after).await
     }
 
     /// Removes a user with all permissions; its connections are closed.
     pub async fn delete_user(&self, name: &str) -> Done {
-        let batch = self.node.delete_user(name).map_err(OperatorError::Access)?;
+        let batch = self.node.delete_user(name).map_err(OperatorError::Refused)?;
         self.until(batch).await
     }
 
     pub async fn put_permission(&self, user: &str, vhost: &str, permission: Permission) -> Done {
         let put = self.node.put_permission(user, vhost, permission);
-        self.until(put.map_err(OperatorError::Access)?.1).await
+        self.until(put.map_err(OperatorError::Refused)?.after).await
     }
 
     pub async fn delete_permission(&self, user: &str, vhost: &str) -> Done {
@@ -95,7 +92,7 @@ impl Operator {
         permission: TopicPermission,
     ) -> Done {
         let put = self.node.put_topic_permission(user, vhost, exchange, permission);
-        self.until(put.map_err(OperatorError::Access)?.1).await
+        self.until(put.map_err(OperatorError::Refused)?.after).await
     }
 
     /// Of one exchange, or of all.
@@ -111,8 +108,8 @@ impl Operator {
 
     /// Makes a vhost, or changes what is said of one.
     pub async fn put_vhost(&self, name: &str, profile: Profile) -> Done {
-        let (_, batch) = self.node.put_vhost(name, profile);
-        self.until(batch).await
+        let put = self.node.put_vhost(name, profile);
+        self.until(put.after).await
     }
 
     /// Deletes a vhost with everything in it; its connections are closed.
@@ -120,7 +117,7 @@ impl Operator {
         let (node, name) = (Arc::clone(&self.node), name.to_owned());
         let deleted = tokio::task::spawn_blocking(move || node.delete_vhost(&name)).await;
         let deleted = deleted.map_err(|_| OperatorError::Stopping)?;
-        self.until(deleted.map_err(OperatorError::Vhost)?).await
+        self.until(deleted.map_err(OperatorError::Refused)?).await
     }
 
     /// Adds a policy, or replaces the one of that name.

@@ -19,19 +19,24 @@ use crate::server::access;
 use crate::server::clock::Clock;
 use crate::server::config::Compat;
 use crate::server::config::ConfigError;
+use crate::server::config::Http;
 use crate::server::config::ServerConfig;
 use crate::server::control;
 use crate::server::declare;
 use crate::server::declare::DeclaredSettings;
 use crate::server::disk::DataFolder;
+use crate::server::estate::About;
+use crate::server::estate::LiveEstate;
 use crate::server::http;
 use crate::server::listen;
 use crate::server::log::Log;
+use crate::server::management;
 use crate::server::node::Node;
 use crate::server::node::Stage;
 use crate::server::operator::Operator;
 use crate::server::recovery;
 use crate::server::recovery::Recovered;
+use crate::server::sampler;
 use crate::server::storage_thread::StorageThread;
 use crate::server::storage_thread::message_id;
 use crate::server::timer;
@@ -50,6 +55,7 @@ pub struct Server {
     storage: Option<JoinHandle<()>>,
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
+    http_address: Option<SocketAddr>,
     pub recovered: Recovered,
     pub applied: Applied,
     /// What the log was like when it was opened.
@@ -133,19 +139,29 @@ impl Server {
         let storage = StorageThread::start(&node, store).map_err(StartError::Thread)?;
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
-        let mut metrics_address = None;
-        if let Some(wanted) = config.metrics {
-            let listener = bind(wanted).await?;
-            metrics_address = Some(listener.local_addr().unwrap_or(wanted));
-            tokio::spawn(http::run(Arc::clone(&node), listener));
+        let metrics = bind_http(config.metrics, Http::USUAL_METRICS, "metrics").await?;
+        let metrics_address = metrics.as_ref().and_then(|it| it.local_addr().ok());
+        let http = bind_http(config.http, Http::USUAL, "management API").await?;
+        let http_address = http.as_ref().and_then(|it| it.local_addr().ok());
+        let listeners =
+            [("amqp", Some(address)), ("http", http_address), ("http/prometheus", metrics_address)];
+        let about = about(config, &listeners);
+        if let Some(listener) = metrics {
+            tokio::spawn(http::run(Arc::clone(&node), about.clone(), listener));
+        }
+        if let Some(listener) = http {
+            let estate = LiveEstate { node: Arc::clone(&node), about };
+            tokio::spawn(management::run(estate, listener));
         }
         tokio::spawn(timer::run(Arc::clone(&node)));
+        tokio::spawn(sampler::run(Arc::clone(&node)));
         tokio::spawn(control::run(Arc::clone(&node), control));
         tokio::spawn(listen::run(Arc::clone(&node), listener));
         Ok(Server {
             storage: Some(storage),
             address,
             metrics_address,
+            http_address,
             recovered,
             applied,
             log: to_report(&report, &node),
@@ -160,6 +176,11 @@ impl Server {
 
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
+    }
+
+    /// Where the management API is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
     }
 
     /// Whoever operates the broker.
@@ -185,6 +206,37 @@ impl Server {
             let _ = tokio::task::spawn_blocking(move || storage.join()).await;
         }
         self.node.set_stage(Stage::Stopped);
+    }
+}
+
+/// The management API and the metrics are worth a broken start only when somebody asked for them.
+async fn bind_http(
+    http: Http,
+    usual: SocketAddr,
+    what: &str,
+) -> Result<Option<TcpListener>, StartError> {
+    match http {
+        Http::Off => Ok(None),
+        Http::At(address) => bind(address).await.map(Some),
+        Http::Usual => {
+            let bound = TcpListener::bind(usual).await;
+            if let Err(error) = &bound {
+                tracing::warn!(address = %usual, %error, "no {what}");
+            }
+            Ok(bound.ok())
+        }
+    }
+}
+
+fn about(config: &ServerConfig, listeners: &[(&'static str, Option<SocketAddr>)]) -> About {
+    let name = rustix::system::uname();
+    let host = name.nodename().to_string_lossy();
+    let open = listeners.iter().filter_map(|(protocol, at)| Some((*protocol, (*at)?)));
+    let listeners = open.map(|(protocol, at)| (protocol, at.ip().to_string(), at.port()));
+    About {
+        data: config.data.display().to_string(),
+        host: host.split('.').next().unwrap_or_default().to_owned(),
+        listeners: listeners.collect(),
     }
 }
 

@@ -8,6 +8,8 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use parking_lot::RwLock;
 
+use crate::admin::estate::Put;
+use crate::admin::estate::Refused;
 use crate::amqp::id::BatchId;
 use crate::amqp::id::QueueId;
 use crate::amqp::name::VhostName;
@@ -65,41 +67,31 @@ impl LiveQueue {
     }
 }
 
-/// Why a vhost is not deleted.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum VhostError {
-    #[error("Not Found")]
-    NoSuchVhost,
-    #[error("vhost '{0}' is declared in a topology file; remove it there first")]
-    Declared(VhostName),
-}
-
 impl Node {
-    /// Makes a vhost, or changes what is said of one; returns whether there was one, and the batch
-    /// that will have it.
-    pub(in crate::server) fn put_vhost(&self, name: &str, profile: Profile) -> (bool, BatchId) {
+    /// Makes a vhost, or changes what is said of one.
+    pub(in crate::server) fn put_vhost(&self, name: &str, profile: Profile) -> Put {
         let there = self.vhost(name);
         let is_there = there.is_some();
         let vhost = there.unwrap_or_else(|| self.vhost_or_new(name));
         let mut definitions = vhost.definitions.write();
         definitions.vhost.profile = profile;
-        (is_there, self.log.define(&definitions.vhost.definition()))
+        Put { existed: is_there, after: self.log.define(&definitions.vhost.definition()) }
     }
 
     /// Deletes a vhost with everything in it, and ends its connections. Takes as long as there is
     /// much in it: not for the threads that serve connections.
     ///
     /// The vhost itself goes last, so that a crash on the way leaves one that can be deleted again.
-    pub(in crate::server) fn delete_vhost(&self, name: &str) -> Result<BatchId, VhostError> {
-        let live = self.vhost(name).ok_or(VhostError::NoSuchVhost)?;
+    pub(in crate::server) fn delete_vhost(&self, name: &str) -> Result<BatchId, Refused> {
+        let live = self.vhost(name).ok_or(Refused::NoSuchVhost)?;
         {
             let mut definitions = live.definitions.write();
             let rules = &definitions.vhost.rules;
             if !rules.exchanges.is_empty() || !rules.queues.is_empty() {
-                return Err(VhostError::Declared(live.name.clone()));
+                return Err(Refused::Declared(live.name.clone()));
             }
             if std::mem::replace(&mut definitions.vhost.is_deleted, true) {
-                return Err(VhostError::NoSuchVhost);
+                return Err(Refused::NoSuchVhost);
             }
         }
         self.take_vhost(name);

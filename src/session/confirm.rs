@@ -1,5 +1,6 @@
 //! Class `confirm`, and the acks and nacks to publishers.
 
+use crate::amqp::id::ChannelId;
 use crate::amqp::reply_code::ReplyCode;
 use crate::broker::confirm::Answer;
 use crate::broker::confirm::Confirms;
@@ -25,6 +26,7 @@ impl Connection {
             }
             open.confirms.get_or_insert_with(Confirms::default);
         }
+        desk.outbox(|outbox| outbox.change_modes(ChannelId(channel), |it| it.confirms = true));
         if !nowait {
             desk.outbox(|outbox| outbox.reply(channel, &Reply::ConfirmSelectOk));
         }
@@ -54,6 +56,7 @@ impl Connection {
                         encode::nack(out, *channel, delivery_tag, false);
                     }
                 });
+                outbox.note_confirms(ChannelId(*channel), confirms.counts());
             });
             confirms.is_waiting()
         });

@@ -39,6 +39,15 @@ pub struct Outbox {
     late: Vec<(ChannelId, Millis)>,
     /// Nothing is delivered any more.
     closed: bool,
+    /// Of all its channels that have confirms, those that are gone included.
+    pub confirms: ConfirmCounts,
+}
+
+/// Publishes on channels with confirms, and how many of them are answered; counted for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConfirmCounts {
+    pub published: u64,
+    pub confirmed: u64,
 }
 
 /// The sending side of a channel.
@@ -51,8 +60,32 @@ struct Outgoing {
     /// Deliveries all consumers of the channel may hold together; 0 is without limit.
     window: u16,
     consumers: HashMap<u32, Consuming, RandomState>,
+    modes: Modes,
+    confirms: ConfirmCounts,
     /// Consumers that were refused a delivery because the channel holds enough.
     stalled: Vec<(QueueId, ConsumerId)>,
+}
+
+/// What a client chose for a channel; kept here for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Modes {
+    /// Prefetch of consumers to come.
+    pub prefetch: u16,
+    pub confirms: bool,
+    pub transactional: bool,
+}
+
+/// A channel as people see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenChannel {
+    pub id: ChannelId,
+    pub n_consumers: usize,
+    pub n_unacked: usize,
+    /// Deliveries and gets so far.
+    pub n_delivered: u64,
+    pub window: u16,
+    pub modes: Modes,
+    pub confirms: ConfirmCounts,
 }
 
 /// One consumer, as its connection knows it.
@@ -84,6 +117,7 @@ impl Outbox {
             stalled: Vec::new(),
             late: Vec::new(),
             closed: false,
+            confirms: ConfirmCounts::default(),
         }
     }
 
@@ -93,6 +127,36 @@ impl Outbox {
 
     pub fn open_channel(&mut self, channel: ChannelId) {
         self.channels.insert(channel, Outgoing::default());
+    }
+
+    /// The open channels, in no order.
+    pub fn channels(&self) -> impl Iterator<Item = OpenChannel> {
+        self.channels.iter().map(|(id, it)| OpenChannel {
+            id: *id,
+            n_consumers: it.consumers.len(),
+            n_unacked: it.n_unacked,
+            n_delivered: it.last_tag.0,
+            window: it.window,
+            modes: it.modes,
+            confirms: it.confirms,
+        })
+    }
+
+    pub fn change_modes(&mut self, channel: ChannelId, change: impl FnOnce(&mut Modes)) {
+        if let Some(outgoing) = self.channels.get_mut(&channel) {
+            change(&mut outgoing.modes);
+        }
+    }
+
+    /// Counts for people how many messages a channel has published, and of these how many are not
+    /// confirmed.
+    pub fn note_confirms(&mut self, channel: ChannelId, (published, unconfirmed): (u64, u64)) {
+        let Some(outgoing) = self.channels.get_mut(&channel) else { return };
+        let before = outgoing.confirms;
+        let now = ConfirmCounts { published, confirmed: published - unconfirmed };
+        self.confirms.published += now.published - before.published;
+        self.confirms.confirmed += now.confirmed - before.confirmed;
+        outgoing.confirms = now;
     }
 
     /// Takes a channel out: nothing more is delivered on it.

@@ -33,7 +33,10 @@ impl Connection {
             }
             open.transaction.get_or_insert_default();
         }
-        desk.outbox(|outbox| outbox.reply(channel, &Reply::TxSelectOk));
+        desk.outbox(|outbox| {
+            outbox.change_modes(ChannelId(channel), |it| it.transactional = true);
+            outbox.reply(channel, &Reply::TxSelectOk);
+        });
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::storage::disk::Disk;
 use crate::storage::disk::FileName;
 
 /// Bytes read at a time; batches longer than that are read as a whole.
-const WINDOW_BYTES: usize = 4 << 20;
+const WINDOW_BYTES: usize = 1 << 20;
 /// Smallest piece read again when a longer one could not be read: what a disk loses at once.
 const BLOCK: u64 = BLOCK_BYTES as u64;
 

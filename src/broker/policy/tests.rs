@@ -85,6 +85,7 @@ fn one_policy_holds_and_it_is_the_highest() {
     // `f` has a key that classic queues do not have, and `h` one that quorum queues do not have.
     assert_eq!(of("q1", QueueType::Classic), Some("h"));
     assert_eq!(of("q1", QueueType::Quorum), Some("f"));
+    assert_eq!(of("q1", QueueType::Stream), Some("g"));
     assert_eq!(of("other", QueueType::Quorum), None);
     let exchange = policies.of_exchange("q");
     assert_eq!(exchange.alternate_exchange(), Some(&"ae".into()));
