@@ -13,11 +13,11 @@ const CODE: Code = Code { id: "DLX-012", name: "hand-built-ladder" };
 pub(in crate::topology) const RULE: Rule = Rule {
     code: CODE,
     allowable: true,
-    page: "Failed messages wait in queues of their own, whose TTL sends them back by dead-lettering. \
-           Each retry writes the message twice, a message with a long wait holds up those with \
-           shorter ones behind it in the same queue, and the number of attempts has to be counted by \
-           every consumer. One retry policy does the same in place, ends in a parking lot, and keeps \
-           the history of attempts.",
+    page: "Failed messages wait in queues of their own, whose TTL sends them back by \
+           dead-lettering. Each retry writes the message twice, a message with a long wait holds \
+           up those with shorter ones behind it in the same queue, and the number of attempts has \
+           to be counted by every consumer. One retry policy does the same in place, ends in a \
+           parking lot, and keeps the history of attempts.",
     wrong: "[services.worker]\n\
             [exchanges.failed]\n\
             type = \"direct\"\n\
