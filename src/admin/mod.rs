@@ -19,6 +19,7 @@ pub mod policies;
 pub mod queues;
 pub mod request;
 pub mod users;
+pub mod v1;
 pub mod vhosts;
 
 use crate::admin::caller::Caller;

@@ -25,6 +25,7 @@ use crate::broker::declare::DeclareError;
 use crate::broker::publish::PublishError;
 use crate::broker::vhost::Profile;
 use crate::server::access;
+use crate::server::jobs::Jobs;
 use crate::server::link::Link;
 use crate::server::node::Node;
 use crate::server::turn::Turn;
@@ -39,9 +40,11 @@ const RABBITMQ_VERSION: &str = "4.3.6";
 const LOAD_PAUSE: Duration = Duration::from_millis(2);
 
 /// A [`Node`], with what only its start knew.
+#[derive(Clone)]
 pub(in crate::server) struct LiveEstate {
     pub(in crate::server) node: Arc<Node>,
     pub(in crate::server) about: About,
+    pub(in crate::server) jobs: Arc<Jobs>,
 }
 
 /// What does not change while the broker runs.

@@ -150,7 +150,7 @@ impl Server {
             let all = [("amqp", Some(address)), ("http", http_address)];
             let about =
                 about(config, &[&all[..], &[("http/prometheus", metrics_address)]].concat());
-            let estate = LiveEstate { node: Arc::clone(&node), about };
+            let estate = LiveEstate { node: Arc::clone(&node), about, jobs: Arc::default() };
             tokio::spawn(management::run(estate, listener));
         }
         tokio::spawn(timer::run(Arc::clone(&node)));
