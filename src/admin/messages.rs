@@ -138,7 +138,7 @@ fn to_properties(fields: &Map<String, Value>) -> Result<PropertyList, Problem> {
     Ok(list)
 }
 
-fn from_properties(properties: Properties<'_>) -> Value {
+pub fn from_properties(properties: Properties<'_>) -> Value {
     let mut view = Map::new();
     for (key, property) in TEXTS {
         view.extend(properties.text(property).map(|it| (key.to_owned(), Value::from(it))));

@@ -21,6 +21,7 @@ pub mod queues;
 pub mod rates;
 pub mod request;
 pub mod users;
+pub mod v1;
 pub mod vhosts;
 
 use crate::admin::caller::Caller;

@@ -14,6 +14,7 @@ mod declare;
 pub mod disk;
 mod estate;
 mod http;
+mod jobs;
 mod link;
 mod listen;
 mod log;
