@@ -166,11 +166,11 @@ async fn queues_exchanges_bindings_and_messages() {
     let tool = Tool::new(&server, "guest:guest");
     let arguments = json!({"x-max-length": 5, "x-dead-letter-exchange": "dlx"});
     let queue = json!({"durable": true, "arguments": arguments});
-    tool.wants(201, "PUT", "queues/%2F/work", queue.clone()).await;
-    tool.wants(204, "PUT", "queues/%2F/work", queue).await;
-    let reply = tool.wants(400, "PUT", "queues/%2F/work", json!({"durable": false})).await;
+    tool.wants(201, "PUT", "queues/%2F/jobs", queue.clone()).await;
+    tool.wants(204, "PUT", "queues/%2F/jobs", queue).await;
+    let reply = tool.wants(400, "PUT", "queues/%2F/jobs", json!({"durable": false})).await;
     let reason = reply.body["reason"].as_str().expect("a text");
-    assert!(reason.starts_with("inequivalent arg 'durable' for queue 'work'"), "{reason}");
+    assert!(reason.starts_with("inequivalent arg 'durable' for queue 'jobs'"), "{reason}");
     let reply = tool.wants(404, "PUT", "queues/nope/jobs", json!({})).await;
     assert_eq!(reply.body["reason"], "vhost_not_found");
     let view = tool.get("queues/%2f/jobs").await;
@@ -180,7 +180,7 @@ async fn queues_exchanges_bindings_and_messages() {
     tool.wants(201, "PUT", "exchanges/%2F/orders", json!({"type": "topic"})).await;
     let bind = json!({"routing_key": "a~b/c d"});
     let reply = tool.wants(201, "POST", "bindings/%2F/e/orders/q/jobs", bind).await;
-    assert!(reply.head.contains("location: work/a%257eb%252fc%2bd"), "{}", reply.head);
+    assert!(reply.head.contains("location: jobs/a%257eb%252fc%2bd"), "{}", reply.head);
     let bind = json!({"routing_key": "#", "arguments": {"k": 1}});
     tool.wants(201, "POST", "bindings/%2F/e/orders/q/jobs", bind).await;
     let bindings = tool.get("bindings/%2F/e/orders/q/jobs").await;
@@ -204,12 +204,12 @@ async fn queues_exchanges_bindings_and_messages() {
         assert_eq!(got["properties"]["headers"], json!({"n": 1}));
         assert_eq!(got["redelivered"], redelivered);
     }
-    assert_eq!(tool.get("queues/%2F/work").await["messages_ready"], 1);
-    let page = tool.get("queues?page=1&page_size=10&name=WOR&columns=name,messages").await;
+    assert_eq!(tool.get("queues/%2F/jobs").await["messages_ready"], 1);
+    let page = tool.get("queues?page=1&page_size=10&name=JOB&columns=name,messages").await;
     assert_eq!(page["items"], json!([{"name": "jobs", "messages": 1}]));
-    tool.wants(400, "DELETE", "queues/%2F/work?if-empty=true", Value::Null).await;
+    tool.wants(400, "DELETE", "queues/%2F/jobs?if-empty=true", Value::Null).await;
     tool.wants(204, "DELETE", "queues/%2F/jobs/contents", Value::Null).await;
-    assert_eq!(tool.get("queues/%2F/work").await["messages"], 0);
+    assert_eq!(tool.get("queues/%2F/jobs").await["messages"], 0);
 
     let props = bindings[0]["properties_key"].as_str().expect("a text").replace('%', "%25");
     let path = format!("bindings/%2F/e/orders/q/jobs/{props}");
@@ -217,8 +217,8 @@ async fn queues_exchanges_bindings_and_messages() {
     tool.wants(404, "DELETE", &path, Value::Null).await;
     tool.wants(401, "DELETE", "exchanges/%2F/amq.default", Value::Null).await;
     tool.wants(204, "DELETE", "exchanges/%2F/orders", Value::Null).await;
-    tool.wants(204, "DELETE", "queues/%2F/work", Value::Null).await;
-    tool.wants(404, "GET", "queues/%2F/work", Value::Null).await;
+    tool.wants(204, "DELETE", "queues/%2F/jobs", Value::Null).await;
+    tool.wants(404, "GET", "queues/%2F/jobs", Value::Null).await;
     server.stop().await;
 }
 
@@ -227,7 +227,7 @@ async fn connections_are_seen_and_closed() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(&folder.path().join("data")).await;
     let tool = Tool::new(&server, "guest:guest");
-    tool.wants(201, "PUT", "queues/%2F/work", json!({"durable": true})).await;
+    tool.wants(201, "PUT", "queues/%2F/jobs", json!({"durable": true})).await;
     let url = format!("amqp://guest:guest@{}/%2f", server.address());
     let properties = ConnectionProperties::default().with_connection_name("seen".into());
     let connection = Connection::connect(&url, properties).await.expect("connects");
@@ -251,7 +251,7 @@ async fn connections_are_seen_and_closed() {
     assert_eq!(seen, [json!(7), json!(true), json!(1)]);
     let consumers = tool.get("consumers/%2F").await;
     assert_eq!(consumers[0]["channel_details"]["connection_name"], all[0]["name"]);
-    assert_eq!(tool.get("queues/%2F/work").await["consumer_details"][0]["consumer_tag"], "tag");
+    assert_eq!(tool.get("queues/%2F/jobs").await["consumer_details"][0]["consumer_tag"], "tag");
     assert_eq!(tool.get("overview").await["object_totals"]["consumers"], 1);
 
     let name = all[0]["name"].as_str().expect("a text").replace(' ', "%20").replace('>', "%3E");
@@ -275,7 +275,7 @@ async fn numbers_have_rates_and_go_to_prometheus() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(&folder.path().join("data")).await;
     let tool = Tool::new(&server, "guest:guest");
-    tool.wants(201, "PUT", "queues/%2F/work", json!({"durable": true})).await;
+    tool.wants(201, "PUT", "queues/%2F/jobs", json!({"durable": true})).await;
     // The first to ask for rates starts them.
     assert_eq!(tool.get("overview").await["message_stats"]["publish_details"]["rate"], 0.0);
     let url = format!("amqp://guest:guest@{}/%2f", server.address());
@@ -283,7 +283,7 @@ async fn numbers_have_rates_and_go_to_prometheus() {
     let connection = connected.expect("connects");
     let channel = connection.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
-    for key in ["work", "work", "work", "nowhere"] {
+    for key in ["jobs", "jobs", "jobs", "nowhere"] {
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         let publish = channel.basic_publish("".into(), key.into(), options, b"x", properties);
         publish.await.expect("publishes").await.expect("confirmed");
@@ -292,7 +292,7 @@ async fn numbers_have_rates_and_go_to_prometheus() {
     let rate = |of: &Value, key: &str| of[format!("{key}_details")]["rate"].as_f64();
     loop {
         let overview = tool.get("overview").await;
-        let queue = tool.get("queues/%2F/work").await;
+        let queue = tool.get("queues/%2F/jobs").await;
         let (stats, of_queue) = (&overview["message_stats"], &queue["message_stats"]);
         assert_eq!((&stats["publish"], &stats["confirm"]), (&json!(4), &json!(4)));
         assert_eq!((&of_queue["publish"], &queue["messages"]), (&json!(3), &json!(3)));
@@ -323,7 +323,7 @@ async fn numbers_have_rates_and_go_to_prometheus() {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }
     let page = exchange(metrics, &get("/metrics/per-object")).await;
-    assert!(page.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"work\"} 3"));
+    assert!(page.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"jobs\"} 3"));
     server.stop().await;
 }
 
