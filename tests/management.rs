@@ -16,6 +16,10 @@ use lapin::options::BasicPublishOptions;
 use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
+use railpost::admin::request::Method;
+use railpost::admin::table::Need;
+use railpost::admin::table::Row;
+use railpost::admin::table::TABLE;
 use railpost::server::config::Http;
 use railpost::server::config::ServerConfig;
 use railpost::server::run::Server;
@@ -41,10 +45,10 @@ async fn start(data: &Path) -> Server {
 }
 
 /// Somebody with a login.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Tool {
     address: SocketAddr,
-    login: &'static str,
+    login: String,
 }
 
 struct Reply {
@@ -66,12 +70,12 @@ async fn exchange(address: SocketAddr, request: &str) -> String {
 }
 
 impl Tool {
-    fn new(server: &Server, login: &'static str) -> Tool {
-        Tool { address: server.http_address().expect("asked for"), login }
+    fn new(server: &Server, login: &str) -> Tool {
+        Tool { address: server.http_address().expect("asked for"), login: login.to_owned() }
     }
 
     async fn call(&self, method: &str, path: &str, body: &str) -> Reply {
-        let login = match self.login {
+        let login = match self.login.as_str() {
             "" => String::new(),
             login => format!("Authorization: Basic {}\r\n", STANDARD.encode(login)),
         };
@@ -156,6 +160,79 @@ async fn who_may_ask_and_who_may_not() {
     guest.wants(405, "POST", "users", json!({})).await;
     guest.wants(404, "GET", "no/such/thing", Value::Null).await;
     guest.wants(400, "PUT", "users/mon", Value::from("no object")).await;
+    server.stop().await;
+}
+
+/// Paths whose object is not there in this test: they are answered with 404.
+const GONE: [&str; 3] =
+    ["connections/{connection}", "connections/{connection}/channels", "channels/{channel}"];
+
+/// A path of the table about something that is there, or, when it is to be changed, not there.
+fn example(row: &Row) -> String {
+    let path = row.path.replace("health/checks/{*}", "health/checks/alarms");
+    let path = path.replace("/{*}", "").replace("{vhost}", "%2F");
+    let there = row.method == Method::Get;
+    let names = if there {
+        [("{user}", "guest"), ("{queue}", "jobs"), ("{source}", "amq.direct")]
+    } else {
+        [("{user}", "none"), ("{queue}", "none"), ("{source}", "none")]
+    };
+    let path = names.iter().fold(path, |path, (from, to)| path.replace(from, to));
+    let path = path.replace("e/{exchange}", if there { "e/amq.topic" } else { "e/none" });
+    let path = path.replace("{exchange}", if there { "amq.fanout" } else { "none" });
+    let path = path.replace("{binding}", "k").replace("{policy}", if there { "p" } else { "none" });
+    let path = path.replace("{node}", "railpost@localhost").replace("{limit}", "max-queues");
+    path.replace(['{', '}'], "")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_row_of_the_table_is_for_those_it_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(&folder.path().join("data")).await;
+    let guest = Tool::new(&server, "guest:guest");
+    guest.wants(201, "PUT", "queues/%2F/jobs", json!({})).await;
+    guest.wants(201, "POST", "bindings/%2F/e/amq.direct/q/jobs", json!({"routing_key": "k"})).await;
+    let between = json!({"routing_key": "k"});
+    guest.wants(201, "POST", "bindings/%2F/e/amq.direct/e/amq.topic", between).await;
+    let policy = json!({"pattern": "^none$", "definition": {"max-length": 5}});
+    guest.wants(201, "PUT", "policies/%2F/p", policy.clone()).await;
+    guest.wants(201, "PUT", "operator-policies/%2F/p", policy).await;
+    let topics = json!({"exchange": "amq.topic", "write": ".*", "read": ".*"});
+    guest.wants(201, "PUT", "topic-permissions/%2F/guest", topics).await;
+    let node = guest.get("nodes").await[0]["name"].as_str().map(str::to_owned).expect("a node");
+    let allowed = |role: &str, need: Need| match need {
+        Need::Management => role != "app",
+        Need::Monitoring => ["monitoring", "administrator"].contains(&role),
+        Need::Policymaker => ["policymaker", "administrator"].contains(&role),
+        Need::Administrator => role == "administrator",
+    };
+    for role in ["app", "management", "policymaker", "monitoring", "administrator"] {
+        let tags = if role == "app" { "" } else { role };
+        let user = json!({"password": "pw", "tags": tags});
+        guest.wants(201, "PUT", &format!("users/{role}"), user).await;
+        let rights = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        guest.wants(201, "PUT", &format!("permissions/%2F/{role}"), rights).await;
+        let login = format!("{role}:pw");
+        let tool = Tool::new(&server, &login);
+        for row in
+            TABLE.iter().filter(|it| (it.path, it.method) != ("vhosts/{vhost}", Method::Delete))
+        {
+            let path = example(row).replace("railpost@localhost", &node);
+            let method = format!("{:?}", row.method).to_uppercase();
+            let body = if row.method == Method::Get { "" } else { "{}" };
+            let reply = tool.call(&method, &path, body).await;
+            let what = format!("{role}: {method} {path}: {} {}", reply.status, reply.body);
+            assert_eq!(reply.status == 401, !allowed(role, row.need), "{what}");
+            if role == "administrator" && row.method == Method::Get {
+                assert_eq!(
+                    reply.status,
+                    if GONE.contains(&row.path) { 404 } else { 200 },
+                    "{what}"
+                );
+            }
+            assert!(reply.status < 500 && reply.status != 405, "{what}");
+        }
+    }
     server.stop().await;
 }
 
