@@ -172,6 +172,15 @@ pub struct Vitals {
     pub connections_max: usize,
     /// Protocol, address and port.
     pub listeners: Vec<(&'static str, String, u16)>,
+    /// By protocol.
+    pub logins: [(&'static str, Logins); 2],
+}
+
+/// Logins since the start, by how they ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Logins {
+    pub accepted: u64,
+    pub refused: u64,
 }
 
 impl ConnectionView {

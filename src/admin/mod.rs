@@ -51,6 +51,8 @@ fn route<E: Estate>(estate: &E, caller: &Caller, request: &Request) -> Outcome {
         ["cluster-name"] => overview::cluster_name(request),
         ["version"] => overview::version(),
         ["feature-flags"] => overview::feature_flags(request),
+        ["feature-flags", name, "enable"] => overview::enable_feature(name),
+        ["auth", "attempts", name] => overview::logins(estate, request, name),
         ["extensions"]
         | ["deprecated-features", ..]
         | ["shovels", ..]

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::admin::caller::Caller;
 use crate::admin::estate::Estate;
+use crate::admin::estate::Logins;
 use crate::admin::estate::Vitals;
 use crate::admin::list;
 use crate::admin::rates;
@@ -246,6 +247,9 @@ pub fn version() -> Outcome {
     Ok(Response::ok(Value::from(env!("CARGO_PKG_VERSION"))))
 }
 
+const FEATURES: [(&str, &str); 2] =
+    [("quorum_queue", "durable queues"), ("stream_queue", "queues of type stream")];
+
 /// COMPAT: some clients only start when they find these.
 pub fn feature_flags(request: &Request) -> Outcome {
     let of = |(name, what): (&str, &str)| {
@@ -254,8 +258,30 @@ pub fn feature_flags(request: &Request) -> Outcome {
             "provided_by": PRODUCT,
         })
     };
-    let flags = [("quorum_queue", "durable queues"), ("stream_queue", "queues of type stream")];
-    list::whole(flags.map(of).to_vec(), request)
+    list::whole(FEATURES.map(of).to_vec(), request)
+}
+
+/// All are enabled, always.
+pub fn enable_feature(name: &str) -> Outcome {
+    let known = FEATURES.iter().any(|(it, _)| *it == name);
+    if known { Ok(Response::no_content()) } else { Err(Problem::NotFound) }
+}
+
+/// How many logins there were, and how they ended.
+pub fn logins<E: Estate>(estate: &E, request: &Request, name: &str) -> Outcome {
+    let vitals = estate.vitals();
+    if vitals.node != name {
+        return Err(Problem::NotFound);
+    }
+    let view = |(protocol, it): &(&str, Logins)| {
+        json!({
+            "protocol": protocol,
+            "auth_attempts": it.accepted + it.refused,
+            "auth_attempts_failed": it.refused,
+            "auth_attempts_succeeded": it.accepted,
+        })
+    };
+    list::whole(vitals.logins.iter().map(view).collect(), request)
 }
 
 /// Something that is not here: there are none of it.

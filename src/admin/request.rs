@@ -56,6 +56,8 @@ pub enum Problem {
         reason: String,
     },
     WrongMethod,
+    /// COMPAT: 412.
+    Protected(String),
     /// What is to be imported contradicts what is there.
     Conflict(Value),
 }
@@ -76,6 +78,7 @@ impl Problem {
             Problem::Missing(what) => of(404, "not_found", what.to_owned()),
             Problem::BadRequest(reason) => of(400, "bad_request", reason),
             Problem::Invalid { error, reason } => of(400, error, reason),
+            Problem::Protected(reason) => of(412, "precondition_failed", reason),
             Problem::WrongMethod => Response { status: 405, ..Response::no_content() },
             Problem::Conflict(body) => Response { status: 409, ..Response::ok(body) },
         }

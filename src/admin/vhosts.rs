@@ -41,7 +41,16 @@ pub fn vhosts<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &
         }
         (Method::Delete, [name]) => {
             caller.vhost(estate, name)?;
+            if profile(estate, name).is_some_and(|it| it.is_protected) {
+                let reason = format!("vhost '{name}' is protected from deletion; lift that first");
+                return Err(Problem::Protected(reason));
+            }
             estate.delete_vhost(name).map(Response::done).map_err(users::refused)
+        }
+        (Method::Post | Method::Delete, [name, "deletion", "protection"]) => {
+            let mut profile = profile(estate, name).ok_or(Problem::NotFound)?;
+            profile.is_protected = request.method == Method::Post;
+            Ok(Response::done(estate.put_vhost(name, profile).after))
         }
         (Method::Get, [name, "permissions"]) => {
             caller.vhost(estate, name)?;
@@ -99,6 +108,9 @@ fn view<E: Estate>(estate: &E, name: &str) -> Option<Value> {
 
 pub fn metadata(profile: &Profile) -> Value {
     let mut metadata = json!({ "description": profile.description, "tags": profile.tags });
+    if profile.is_protected {
+        metadata["protected_from_deletion"] = Value::from(true);
+    }
     if let Some(kind) = profile.default_queue_type {
         metadata["default_queue_type"] = Value::from(kind.as_str());
     }
@@ -126,6 +138,11 @@ pub fn put<E: Estate>(estate: &E, name: &str, fields: &Map<String, Value>) -> Ou
                 let tags = tags.as_array().ok_or_else(|| Problem::bad("`tags` is no list"))?;
                 profile.tags = tags.iter().filter_map(Value::as_str).map(str::to_owned).collect();
             }
+        }
+        match fields.get("protected_from_deletion") {
+            None => {}
+            Some(Value::Bool(protected)) => profile.is_protected = *protected,
+            Some(_) => return Err(Problem::bad("`protected_from_deletion` is no boolean")),
         }
         match text_of(fields, "default_queue_type")?.or(text_of(fields, "defaultqueuetype")?) {
             None => {}

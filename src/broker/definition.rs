@@ -27,6 +27,8 @@ pub enum Definition {
         connections_max: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         queues_max: Option<u64>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        is_protected: bool,
     },
     Exchange {
         vhost: String,
@@ -146,6 +148,7 @@ impl Definition {
             default_queue_type: None,
             connections_max: None,
             queues_max: None,
+            is_protected: false,
         }
     }
 
@@ -229,6 +232,11 @@ impl Definition {
             Definition::Seen { .. } => 6,
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(it: &bool) -> bool {
+    !it
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub struct Profile {
     /// `None` is no limit.
     pub connections_max: Option<u64>,
     pub queues_max: Option<u64>,
+    /// Somebody said that it must not be deleted.
+    pub is_protected: bool,
 }
 
 /// What a queue was declared as.
@@ -108,15 +110,15 @@ impl Vhost {
     }
 
     pub fn definition(&self) -> Definition {
-        let Profile { description, tags, default_queue_type, connections_max, queues_max } =
-            self.profile.clone();
+        let profile = self.profile.clone();
         Definition::Vhost {
             name: self.name.to_string(),
-            description,
-            tags,
-            default_queue_type: default_queue_type.map(|it| it.as_str().to_owned()),
-            connections_max,
-            queues_max,
+            description: profile.description,
+            tags: profile.tags,
+            default_queue_type: profile.default_queue_type.map(|it| it.as_str().to_owned()),
+            connections_max: profile.connections_max,
+            queues_max: profile.queues_max,
+            is_protected: profile.is_protected,
         }
     }
 

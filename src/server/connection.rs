@@ -508,8 +508,8 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 fn log_login(node: &Node, link: &Link, user: &str, login: &Result<UserName, LoginError>) {
+    node.metrics.logins.note(login.is_ok());
     if let Err(error) = login {
-        node.metrics.logins_refused.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(peer = %link.peer, user, ?error, "login refused");
     }
 }

@@ -134,7 +134,9 @@ impl Management {
         let loopback = peer.ip().to_canonical().is_loopback();
         let claim = node.access.claim(&credentials, loopback);
         let name = credentials.user.clone();
-        match node.access.login(claim, credentials).await {
+        let login = node.access.login(claim, credentials).await;
+        node.metrics.http_logins.note(login.is_ok());
+        match login {
             Ok(user) => {
                 let user = node.access.read(|it| it.user(&user).cloned());
                 let caller = user.map(|user| Caller { user });

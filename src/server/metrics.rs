@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use metrics_exporter_prometheus::PrometheusHandle;
 use metrics_exporter_prometheus::PrometheusRecorder;
 
+use crate::admin::estate::Logins;
 use crate::queue::Depth;
 use crate::queue::Queue;
 use crate::queue::settings::Durability;
@@ -21,6 +22,27 @@ use crate::server::estate::About;
 use crate::server::node::Node;
 use crate::server::rabbitmq_metrics;
 use crate::server::rabbitmq_metrics::Detail;
+
+/// Logins over one protocol since the start.
+#[derive(Default)]
+pub(in crate::server) struct LoginCounts {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl LoginCounts {
+    pub(in crate::server) fn note(&self, accepted: bool) {
+        let counter = if accepted { &self.accepted } else { &self.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Logins {
+        Logins {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+}
 
 /// Handles of what is counted outside of queues.
 pub(in crate::server) struct Metrics {
@@ -32,7 +54,8 @@ pub(in crate::server) struct Metrics {
     pub(in crate::server) channels_closed: AtomicU64,
     pub(in crate::server) queues_created: AtomicU64,
     pub(in crate::server) queues_deleted: AtomicU64,
-    pub(in crate::server) logins_refused: AtomicU64,
+    pub(in crate::server) logins: LoginCounts,
+    pub(in crate::server) http_logins: LoginCounts,
     pub(in crate::server) dropped: Counter,
     pub(in crate::server) duplicates: Counter,
     pub(in crate::server) letters_lost: Counter,
@@ -51,6 +74,11 @@ const SECONDS: [f64; 12] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 10.0];
 
 impl Metrics {
+    /// Logins by protocol, as RabbitMQ names it.
+    pub(in crate::server) fn all_logins(&self) -> [(&'static str, Logins); 2] {
+        [("amqp091", self.logins.read()), ("http", self.http_logins.read())]
+    }
+
     /// A recorder of this broker's own: two brokers in one process do not mix.
     pub(in crate::server) fn new() -> Metrics {
         let recorder: PrometheusRecorder = PrometheusBuilder::new()
@@ -95,7 +123,8 @@ impl Metrics {
                 channels_closed: AtomicU64::new(0),
                 queues_created: AtomicU64::new(0),
                 queues_deleted: AtomicU64::new(0),
-                logins_refused: AtomicU64::new(0),
+                logins: LoginCounts::default(),
+                http_logins: LoginCounts::default(),
                 dropped: metrics::counter!("railpost_unroutable_dropped_total"),
                 duplicates: metrics::counter!("railpost_duplicates_total"),
                 letters_lost: metrics::counter!("railpost_dead_letters_lost_total"),

@@ -139,8 +139,10 @@ fn process(node: &Node, page: &mut Page<'_>) {
     page.gauge("alarms_memory_used_watermark", 0);
     page.gauge("alarms_file_descriptor_limit", 0);
     page.head("auth_attempts_failed_total", "counter");
-    let failed = node.metrics.logins_refused.load(Ordering::Relaxed);
-    page.line("auth_attempts_failed_total", PROTOCOL, failed);
+    for (protocol, logins) in node.metrics.all_logins() {
+        let label = format!("protocol=\"{protocol}\"");
+        page.line("auth_attempts_failed_total", &label, logins.refused);
+    }
 }
 
 const PROTOCOL: &str = "protocol=\"amqp091\"";

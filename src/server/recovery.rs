@@ -326,6 +326,7 @@ fn profile(definition: &Definition) -> Profile {
         default_queue_type,
         connections_max,
         queues_max,
+        is_protected,
         ..
     } = definition
     else {
@@ -337,6 +338,7 @@ fn profile(definition: &Definition) -> Profile {
         default_queue_type: default_queue_type.as_deref().and_then(QueueType::parse),
         connections_max: *connections_max,
         queues_max: *queues_max,
+        is_protected: *is_protected,
     }
 }
 
