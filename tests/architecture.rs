@@ -231,7 +231,9 @@ fn functions_are_short() {
                 open = Some((at, indent, name));
             }
             if let Some((start, depth, name)) = &open
-                && (line == format!("{}}}", " ".repeat(*depth)) || (begins && line.ends_with(';')))
+                && (line == format!("{}}}", " ".repeat(*depth))
+                    || (line.ends_with(';')
+                        && (begins || (indent == *depth && trimmed.starts_with(')')))))
             {
                 let lines = at - start;
                 if lines > 100 && !FLAT.contains(&name.as_str()) {

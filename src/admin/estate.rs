@@ -173,7 +173,7 @@ pub struct Vitals {
     /// Protocol, address and port.
     pub listeners: Vec<(&'static str, String, u16)>,
     /// By protocol.
-    pub logins: [(&'static str, Logins); 2],
+    pub logins: Vec<(&'static str, Logins)>,
 }
 
 /// Logins since the start, by how they ended.

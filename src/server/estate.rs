@@ -161,7 +161,7 @@ impl Estate for LiveEstate {
             data: self.about.data.clone(),
             connections_max: self.node.registry.max(),
             listeners: self.about.listeners.clone(),
-            logins: self.node.metrics.all_logins(),
+            logins: self.node.metrics.all_logins().into(),
         }
     }
 
