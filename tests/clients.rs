@@ -25,6 +25,7 @@ use lapin::options::QueueBindOptions;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::AMQPValue;
 use lapin::types::FieldTable;
+use railpost::server::config::Http;
 use railpost::server::config::ServerConfig;
 use railpost::server::run::Server;
 use railpost::topology::Topology;
@@ -43,7 +44,7 @@ struct Broker {
 async fn start_in(folder: tempfile::TempDir) -> Broker {
     let config = ServerConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        metrics: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        metrics: Http::At(SocketAddr::from(([127, 0, 0, 1], 0))),
         data: folder.path().join("data"),
         ..ServerConfig::default()
     };

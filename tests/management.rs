@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lapin::BasicProperties;
 use lapin::Connection;
 use lapin::ConnectionProperties;
 use lapin::options::BasicConsumeOptions;
+use lapin::options::BasicPublishOptions;
 use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
@@ -31,6 +33,7 @@ async fn start(data: &Path) -> Server {
     let config = ServerConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         http: Http::At(SocketAddr::from(([127, 0, 0, 1], 0))),
+        metrics: Http::At(SocketAddr::from(([127, 0, 0, 1], 0))),
         data: data.to_owned(),
         ..ServerConfig::default()
     };
@@ -50,6 +53,18 @@ struct Reply {
     body: Value,
 }
 
+/// Sends a request and reads the whole answer.
+async fn exchange(address: SocketAddr, request: &str) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        stream.write_all(request.as_bytes()).await.expect("writes");
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.expect("reads");
+        String::from_utf8(bytes).expect("text")
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.expect("answers")
+}
+
 impl Tool {
     fn new(server: &Server, login: &'static str) -> Tool {
         Tool { address: server.http_address().expect("asked for"), login }
@@ -65,14 +80,7 @@ impl Tool {
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        let exchange = async {
-            let mut stream = TcpStream::connect(self.address).await.expect("connects");
-            stream.write_all(request.as_bytes()).await.expect("writes");
-            let mut bytes = Vec::new();
-            stream.read_to_end(&mut bytes).await.expect("reads");
-            String::from_utf8(bytes).expect("text")
-        };
-        let text = tokio::time::timeout(PATIENCE, exchange).await.expect("answers");
+        let text = exchange(self.address, &request).await;
         let (head, body) = text.split_once("\r\n\r\n").expect("a head");
         Reply {
             status: head.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status"),
@@ -263,6 +271,63 @@ async fn connections_are_seen_and_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn numbers_have_rates_and_go_to_prometheus() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(&folder.path().join("data")).await;
+    let tool = Tool::new(&server, "guest:guest");
+    tool.wants(201, "PUT", "queues/%2F/work", json!({"durable": true})).await;
+    // The first to ask for rates starts them.
+    assert_eq!(tool.get("overview").await["message_stats"]["publish_details"]["rate"], 0.0);
+    let url = format!("amqp://guest:guest@{}/%2f", server.address());
+    let connected = Connection::connect(&url, ConnectionProperties::default()).await;
+    let connection = connected.expect("connects");
+    let channel = connection.create_channel().await.expect("a channel");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    for key in ["work", "work", "work", "nowhere"] {
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let publish = channel.basic_publish("".into(), key.into(), options, b"x", properties);
+        publish.await.expect("publishes").await.expect("confirmed");
+    }
+    let end = tokio::time::Instant::now() + PATIENCE;
+    let rate = |of: &Value, key: &str| of[format!("{key}_details")]["rate"].as_f64();
+    loop {
+        let overview = tool.get("overview").await;
+        let queue = tool.get("queues/%2F/work").await;
+        let (stats, of_queue) = (&overview["message_stats"], &queue["message_stats"]);
+        assert_eq!((&stats["publish"], &stats["confirm"]), (&json!(4), &json!(4)));
+        assert_eq!((&of_queue["publish"], &queue["messages"]), (&json!(3), &json!(3)));
+        let rates = [rate(stats, "publish"), rate(of_queue, "publish"), rate(&queue, "messages")];
+        if rates.iter().all(|it| it.is_some_and(|it| it > 0.0)) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < end, "no rates: {rates:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let channels = tool.get("channels").await;
+    let stats = &channels[0]["message_stats"];
+    assert_eq!((&stats["publish"], &stats["confirm"]), (&json!(4), &json!(4)));
+    assert_eq!(channels[0]["messages_unconfirmed"], 0);
+    let metrics = server.metrics_address().expect("asked for");
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let page = exchange(metrics, &get("/metrics")).await;
+    for line in [
+        "rabbitmq_endpoint=\"aggregated\"} 1",
+        "rabbitmq_queue_messages_ready 3",
+        "rabbitmq_connections 1",
+        "rabbitmq_global_messages_received_total{protocol=\"amqp091\"} 4",
+        "rabbitmq_global_messages_confirmed_total{protocol=\"amqp091\"} 4",
+        "rabbitmq_global_messages_unroutable_dropped_total{protocol=\"amqp091\"} 1",
+        "railpost_published_total 4",
+    ] {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
+    let page = exchange(metrics, &get("/metrics/per-object")).await;
+    assert!(page.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"work\"} 3"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn definitions_make_another_broker_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("first");
@@ -307,8 +372,18 @@ async fn definitions_make_another_broker_the_same() {
     let conflicting = json!({"durable": false});
     tool.wants(201, "PUT", "vhosts/shop", json!({})).await;
     tool.wants(201, "PUT", "queues/shop/q", conflicting).await;
-    let reply = tool.wants(204, "POST", "definitions", exported.clone()).await;
+    let before = tool.get("definitions").await;
+    let reply = tool.wants(200, "POST", "definitions?dry_run=true", exported.clone()).await.body;
+    let conflict = &reply["conflicts"][0];
+    assert_eq!((&conflict["kind"], &conflict["name"]), (&json!("queue"), &json!("q")), "{reply}");
+    tool.wants(409, "POST", "definitions?strict=true", exported.clone()).await;
+    let mut broken = exported.clone();
+    broken["bindings"][0]["destination"] = json!("nowhere");
+    tool.wants(404, "POST", "definitions", broken).await;
+    assert_eq!(tool.get("definitions").await, before, "nothing of these came in");
+    let reply = tool.wants(200, "POST", "definitions", exported.clone()).await;
     assert!(reply.head.contains("x-import-conflicts: 1"), "{}", reply.head);
+    assert_eq!(reply.body["conflicts"].as_array().map(Vec::len), Some(1));
     assert_eq!(tool.get("queues/shop/q").await["durable"], false, "what is there stays");
     tool.wants(204, "DELETE", "vhosts/shop", Value::Null).await;
     tool.wants(204, "POST", "definitions", exported.clone()).await;

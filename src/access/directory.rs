@@ -15,7 +15,7 @@ use crate::amqp::name::UserName;
 use crate::amqp::name::VhostName;
 
 /// Users, their permissions in vhosts, and on the keys of topic exchanges.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Directory {
     users: BTreeMap<UserName, User>,
     permissions: BTreeMap<UserName, BTreeMap<VhostName, Arc<Permission>>>,

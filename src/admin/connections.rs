@@ -1,5 +1,6 @@
 //! Connections, channels and consumers.
 
+use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
@@ -10,11 +11,17 @@ use crate::admin::estate::ConnectionView;
 use crate::admin::estate::Estate;
 use crate::admin::json;
 use crate::admin::list;
+use crate::admin::rates;
+use crate::admin::rates::ChannelCount;
+use crate::admin::rates::History;
+use crate::admin::rates::Stat;
+use crate::admin::rates::Traffic;
 use crate::admin::request::Method;
 use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
 use crate::admin::request::Request;
 use crate::admin::request::Response;
+use crate::amqp::id::ChannelId;
 use crate::amqp::id::ConsumerId;
 use crate::broker::host::Host;
 use crate::broker::vhost::QueueRecord;
@@ -28,6 +35,7 @@ pub struct ConsumerView {
     exclusive: bool,
     active: bool,
     prefetch: u16,
+    priority: Option<i32>,
     queue: String,
     vhost: String,
 }
@@ -38,15 +46,15 @@ pub fn connections<E: Estate>(
     request: &Request,
     rest: &[&str],
 ) -> Outcome {
-    let node = estate.vitals().node;
+    let (node, history) = (estate.vitals().node, estate.history());
     match (request.method, rest) {
         (Method::Get, []) => {
             let all = visible(estate, caller);
-            list::paged(all.iter().map(|it| view(it, &node)).collect(), request)
+            list::paged(all.iter().map(|it| view(it, &node, &history)).collect(), request)
         }
         (Method::Get, ["username", user]) => {
             let all = visible(estate, caller).into_iter().filter(|it| it.user == **user);
-            list::whole(all.map(|it| view(&it, &node)).collect(), request)
+            list::whole(all.map(|it| view(&it, &node, &history)).collect(), request)
         }
         (Method::Delete, ["username", user]) => {
             for connection in visible(estate, caller).iter().filter(|it| it.user == **user) {
@@ -54,7 +62,9 @@ pub fn connections<E: Estate>(
             }
             Ok(Response::no_content())
         }
-        (Method::Get, [name]) => list::single(view(&find(estate, caller, name)?, &node), request),
+        (Method::Get, [name]) => {
+            list::single(view(&find(estate, caller, name)?, &node, &history), request)
+        }
         (Method::Delete, [name]) => {
             close(estate, request, &find(estate, caller, name)?);
             Ok(Response::no_content())
@@ -62,7 +72,10 @@ pub fn connections<E: Estate>(
         (Method::Get, [name, "channels"]) => {
             let connection = find(estate, caller, name)?;
             let channels = connection.channels.iter();
-            list::whole(channels.map(|it| channel_view(it, &connection, &node)).collect(), request)
+            list::whole(
+                channels.map(|it| channel_view(it, &connection, &node, &history)).collect(),
+                request,
+            )
         }
         (_, [] | [_] | ["username", _] | [_, "channels"]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
@@ -96,12 +109,14 @@ pub fn list_of_vhost<E: Estate>(
     vhost: &str,
 ) -> Outcome {
     caller.vhost(estate, vhost)?;
-    let node = estate.vitals().node;
+    let (node, history) = (estate.vitals().node, estate.history());
     let all = visible(estate, caller).into_iter().filter(|it| it.vhost == *vhost);
-    list::paged(all.map(|it| view(&it, &node)).collect(), request)
+    list::paged(all.map(|it| view(&it, &node, &history)).collect(), request)
 }
 
-fn view(connection: &ConnectionView, node: &str) -> Value {
+fn view(connection: &ConnectionView, node: &str, history: &History) -> Value {
+    let (id, traffic) = (connection.id, connection.traffic);
+    let rate = |of: fn(&Traffic) -> u64| history.counter_rate(|it| it.connections.get(&id).map(of));
     json!({
         "name": connection.name(),
         "node": node,
@@ -131,15 +146,22 @@ fn view(connection: &ConnectionView, node: &str) -> Value {
         "peer_cert_subject": null,
         "peer_cert_issuer": null,
         "peer_cert_validity": null,
-        "recv_oct": connection.received_bytes,
-        "recv_oct_details": { "rate": 0.0 },
-        "recv_cnt": 0,
-        "send_oct": connection.sent_bytes,
-        "send_oct_details": { "rate": 0.0 },
-        "send_cnt": 0,
+        "recv_oct": traffic.received_bytes,
+        "recv_oct_details": { "rate": rate(|it| it.received_bytes) },
+        "recv_cnt": traffic.n_reads,
+        "send_oct": traffic.sent_bytes,
+        "send_oct_details": { "rate": rate(|it| it.sent_bytes) },
+        "send_cnt": traffic.n_writes,
         "send_pend": connection.unsent_bytes,
     })
 }
+
+/// `message_stats` of a channel.
+const OF_CHANNELS: [Stat<ChannelCount>; 3] = [
+    ("publish", |it| it.published),
+    ("confirm", |it| it.confirmed),
+    ("deliver_get", |it| it.delivered),
+];
 
 pub fn channels<E: Estate>(
     estate: &E,
@@ -174,17 +196,28 @@ fn all_channels<E: Estate>(
     caller: &Caller,
     wanted: impl Fn(&ConnectionView) -> bool,
 ) -> Vec<Value> {
-    let node = estate.vitals().node;
+    let (node, history) = (estate.vitals().node, estate.history());
     let mut all = Vec::new();
     for connection in visible(estate, caller).iter().filter(|it| wanted(it)) {
         let channels = connection.channels.iter();
-        all.extend(channels.map(|it| channel_view(it, connection, &node)));
+        all.extend(channels.map(|it| channel_view(it, connection, &node, &history)));
     }
     all
 }
 
-fn channel_view(channel: &ChannelView, connection: &ConnectionView, node: &str) -> Value {
+fn channel_view(
+    channel: &ChannelView,
+    connection: &ConnectionView,
+    node: &str,
+    history: &History,
+) -> Value {
     let name = connection.name();
+    let mut stats = Map::new();
+    let id = (connection.id, ChannelId(channel.number));
+    for (key, of) in OF_CHANNELS {
+        let rate = history.counter_rate(|it| it.channels.get(&id).map(of));
+        rates::insert(&mut stats, key, of(&channel.count), rate);
+    }
     json!({
         "name": format!("{name} ({})", channel.number),
         "number": channel.number,
@@ -195,9 +228,10 @@ fn channel_view(channel: &ChannelView, connection: &ConnectionView, node: &str) 
         "state": "running",
         "consumer_count": channel.n_consumers,
         "messages_unacknowledged": channel.n_unacked,
-        "messages_unconfirmed": 0,
+        "messages_unconfirmed": channel.count.published - channel.count.confirmed,
         "messages_uncommitted": 0,
         "acks_uncommitted": 0,
+        "message_stats": stats,
         "prefetch_count": channel.prefetch,
         "global_prefetch_count": channel.global_prefetch,
         "confirm": channel.confirms,
@@ -244,6 +278,7 @@ pub fn consumers_of<H: Host>(turn: &mut H, record: &QueueRecord) -> Vec<Consumer
             exclusive: consumer.spec.exclusive,
             active,
             prefetch: consumer.spec.prefetch,
+            priority: consumer.spec.priority,
             queue: record.name.to_string(),
             vhost: vhost.clone(),
         };
@@ -256,6 +291,7 @@ impl ConsumerView {
     pub fn view(&self, connections: &[ConnectionView], node: &str) -> Value {
         let connection = connections.iter().find(|it| it.id == self.id.connection);
         let name = connection.map(ConnectionView::name).unwrap_or_default();
+        let arguments = self.priority.map_or(json!({}), |it| json!({ "x-priority": it }));
         json!({
             "consumer_tag": self.tag,
             "active": self.active,
@@ -263,7 +299,7 @@ impl ConsumerView {
             "ack_required": !self.no_ack,
             "exclusive": self.exclusive,
             "prefetch_count": self.prefetch,
-            "arguments": {},
+            "arguments": arguments,
             "consumer_timeout": 0,
             "queue": { "name": self.queue, "vhost": self.vhost },
             "channel_details": {

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::admin::bindings;
 use crate::admin::bindings::Named;
 use crate::admin::caller::Caller;
+use crate::admin::draft::Draft;
 use crate::admin::estate::Estate;
 use crate::admin::exchanges;
 use crate::admin::json;
@@ -163,10 +164,43 @@ fn export_vhost<E: Estate>(estate: &E, name: &str) -> Value {
     parts.into_document(head(estate, "single_virtual_host"))
 }
 
-/// Brings in a document, in an order in which nothing comes before what it needs.
+/// Tries a document on a copy first: one with a mistake in it changes nothing. Then brings it in.
 ///
-/// COMPAT: an object that is there and differs stays as it is; how many did is in the answer.
+/// COMPAT: an object that is there and differs stays as it is. Ours: these are in the answer; with
+/// `strict` there must be none, and with `dry_run` the copy is all that changes.
 fn import<E: Estate>(estate: &E, request: &Request, into: Option<&str>) -> Outcome {
+    let tried = bring_in(&Draft::new(estate), request, into)?;
+    let body = |conflicts: &[Value]| json!({ "conflicts": conflicts });
+    if request.is_set("dry_run") {
+        return Ok(Response {
+            n_conflicts: tried.conflicts.len(),
+            ..Response::ok(body(&tried.conflicts))
+        });
+    }
+    if request.is_set("strict") && !tried.conflicts.is_empty() {
+        return Err(Problem::Conflict(body(&tried.conflicts)));
+    }
+    let done = bring_in(estate, request, into)?;
+    let (n_conflicts, after) = (done.conflicts.len(), done.after);
+    let response = match n_conflicts {
+        0 => Response::no_content(),
+        _ => Response::ok(body(&done.conflicts)),
+    };
+    Ok(Response { n_conflicts, after, ..response })
+}
+
+/// What an import did.
+struct Imported {
+    after: BatchId,
+    conflicts: Vec<Value>,
+}
+
+/// Brings in a document, in an order in which nothing comes before what it needs.
+fn bring_in<E: Estate>(
+    estate: &E,
+    request: &Request,
+    into: Option<&str>,
+) -> Result<Imported, Problem> {
     let mut import = Import { estate, into, after: BatchId(0), conflicts: Vec::new() };
     let document = request.fields()?;
     let of = |key: &str| -> Result<Vec<&Map<String, Value>>, Problem> {
@@ -219,14 +253,14 @@ fn import<E: Estate>(estate: &E, request: &Request, into: Option<&str>) -> Outco
     for item in of("bindings")? {
         import.binding(item)?;
     }
-    Ok(Response { n_conflicts: import.conflicts.len(), ..Response::done(import.after) })
+    Ok(Imported { after: import.after, conflicts: import.conflicts })
 }
 
 struct Import<'a, E> {
     estate: &'a E,
     into: Option<&'a str>,
     after: BatchId,
-    conflicts: Vec<String>,
+    conflicts: Vec<Value>,
 }
 
 impl<'a, E: Estate> Import<'a, E> {
@@ -240,6 +274,16 @@ impl<'a, E: Estate> Import<'a, E> {
         }
     }
 
+    fn conflict(&mut self, kind: &str, item: &Map<String, Value>, reason: &str) {
+        let name = item.get("name").cloned().unwrap_or_default();
+        let vhost = match self.into {
+            Some(vhost) => Value::from(vhost),
+            None => item.get("vhost").cloned().unwrap_or_default(),
+        };
+        let conflict = json!({ "kind": kind, "name": name, "vhost": vhost, "reason": reason });
+        self.conflicts.push(conflict);
+    }
+
     /// What contradicts what is there is only counted; anything else ends the import.
     fn note(
         &mut self,
@@ -250,7 +294,7 @@ impl<'a, E: Estate> Import<'a, E> {
         match outcome {
             Ok(response) => self.after = self.after.max(response.after),
             Err(Problem::BadRequest(reason)) if reason.starts_with("inequivalent arg") => {
-                self.conflicts.push(reason);
+                self.conflict(kind, item, &reason);
             }
             Err(Problem::BadRequest(reason)) => {
                 let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -268,7 +312,7 @@ impl<'a, E: Estate> Import<'a, E> {
         if let Err(Problem::BadRequest(reason)) = &outcome
             && reason.contains("is in the configuration file")
         {
-            self.conflicts.push(reason.clone());
+            self.conflict("user", item, reason);
             return Ok(());
         }
         self.note(outcome, "user", item)
@@ -291,7 +335,7 @@ impl<'a, E: Estate> Import<'a, E> {
                 Ok(())
             }
             other => {
-                self.conflicts.push(format!("component {other} not found"));
+                self.conflict("parameter", item, &format!("component {other} not found"));
                 Ok(())
             }
         }

@@ -5,6 +5,10 @@ use crate::access::password::PasswordHash;
 use crate::access::permission::Permission;
 use crate::access::permission::TopicPermission;
 use crate::access::user::User;
+use crate::admin::rates::ChannelCount;
+use crate::admin::rates::History;
+use crate::admin::rates::Moment;
+use crate::admin::rates::Traffic;
 use crate::amqp::id::BatchId;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::message::Message;
@@ -65,6 +69,10 @@ pub trait Estate {
     fn close_connection(&self, id: ConnectionId, reason: &str);
 
     fn vitals(&self) -> Vitals;
+
+    /// What is counted by now, and what was a few seconds ago.
+    fn moment(&self) -> Moment;
+    fn history(&self) -> History;
 
     /// Waits until a queue that wants messages from disk may have them.
     fn wait_for_load(&self);
@@ -128,8 +136,7 @@ pub struct ConnectionView {
     pub channel_max: u16,
     pub frame_max: u32,
     pub heartbeat_secs: u16,
-    pub received_bytes: u64,
-    pub sent_bytes: u64,
+    pub traffic: Traffic,
     pub unsent_bytes: u64,
     pub channels: Vec<ChannelView>,
 }
@@ -140,6 +147,7 @@ pub struct ChannelView {
     pub number: u16,
     pub n_consumers: usize,
     pub n_unacked: usize,
+    pub count: ChannelCount,
     pub prefetch: u16,
     pub global_prefetch: u16,
     pub confirms: bool,
@@ -157,6 +165,8 @@ pub struct Vitals {
     pub n_processors: usize,
     pub memory_bytes: u64,
     pub disk_free_bytes: u64,
+    pub n_open_files: u64,
+    pub open_files_max: u64,
     pub disk_alarm: bool,
     pub data: String,
     pub connections_max: usize,

@@ -8,12 +8,16 @@ use crate::admin::caller::Caller;
 use crate::admin::estate::Estate;
 use crate::admin::estate::Vitals;
 use crate::admin::list;
+use crate::admin::rates;
+use crate::admin::rates::Churn;
+use crate::admin::rates::History;
+use crate::admin::rates::Moment;
+use crate::admin::rates::Stat;
 use crate::admin::request::Method;
 use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
 use crate::admin::request::Request;
 use crate::admin::request::Response;
-use crate::admin::vhosts::depth;
 use crate::broker::host::Host;
 
 const PRODUCT: &str = "railpost";
@@ -37,18 +41,33 @@ pub fn overview<E: Estate>(estate: &E, caller: &Caller, request: &Request) -> Ou
     request.only(Method::Get)?;
     let vitals = estate.vitals();
     let connections = estate.connections();
-    let (mut ready, mut unacked, mut delayed, mut consumers) = (0, 0, 0, 0);
+    let (moment, history) = (estate.moment(), estate.history());
+    let vhosts = caller.vhosts(estate, None)?;
     let (mut queues, mut exchanges) = (0, 0);
-    for vhost in caller.vhosts(estate, None)? {
-        estate.in_vhost(&vhost, |turn| {
-            let depth = depth(turn);
-            ready += depth.ready;
-            unacked += depth.unacked;
-            delayed += depth.delayed;
-            consumers += depth.consumers;
+    for vhost in &vhosts {
+        estate.in_vhost(vhost, |turn| {
             queues += turn.vhost().table.n_queues();
             exchanges += turn.vhost().table.n_exchanges() + 1;
         });
+    }
+    // Who sees everything also sees what was counted by queues that are gone.
+    let all = caller.check_monitoring().is_ok();
+    let count = |it: &Moment| {
+        let mut sum = rates::sum(vhosts.iter().filter_map(|name| it.vhosts.get(name).copied()));
+        if all {
+            sum.totals.add(&it.retired);
+        }
+        sum
+    };
+    let now = count(&moment);
+    let mut stats = rates::message_stats(&now.totals, &history, |it| Some(count(it).totals));
+    if all {
+        let rate = history.counter_rate(|it| Some(it.published));
+        rates::insert(&mut stats, "publish", moment.published, rate);
+        let rate = history.counter_rate(|it| Some(it.confirmed));
+        rates::insert(&mut stats, "confirm", moment.confirmed, rate);
+        let rate = history.counter_rate(|it| Some(it.unroutable));
+        rates::insert(&mut stats, "drop_unroutable", moment.unroutable, rate);
     }
     let channels: usize = connections.iter().map(|it| it.channels.len()).sum();
     let body = json!({
@@ -72,35 +91,34 @@ pub fn overview<E: Estate>(estate: &E, caller: &Caller, request: &Request) -> Ou
         "exchange_types": exchange_types(),
         "listeners": listeners(&vitals),
         "contexts": [],
-        "message_stats": {},
-        "churn_rates": rates(&[
-            "connection_created", "connection_closed", "channel_created", "channel_closed",
-            "queue_declared", "queue_created", "queue_deleted",
-        ]),
-        "queue_totals": {
-            "messages": ready + unacked + delayed,
-            "messages_ready": ready,
-            "messages_unacknowledged": unacked,
-            "messages_details": { "rate": 0.0 },
-            "messages_ready_details": { "rate": 0.0 },
-            "messages_unacknowledged_details": { "rate": 0.0 },
-        },
+        "message_stats": stats,
+        "churn_rates": churn(&moment.churn, &history),
+        "queue_totals": rates::queue_totals(&now.depth, &history, |it| Some(count(it).depth)),
         "object_totals": {
             "connections": connections.len(),
             "channels": channels,
             "queues": queues,
             "exchanges": exchanges,
-            "consumers": consumers,
+            "consumers": now.depth.consumers,
         },
     });
     list::single(body, request)
 }
 
-fn rates(keys: &[&str]) -> Value {
+fn churn(now: &Churn, history: &History) -> Value {
+    let of: [Stat<Churn>; 7] = [
+        ("connection_created", |it| it.connections_opened),
+        ("connection_closed", |it| it.connections_closed),
+        ("channel_created", |it| it.channels_opened),
+        ("channel_closed", |it| it.channels_closed),
+        ("queue_declared", |it| it.queues_created),
+        ("queue_created", |it| it.queues_created),
+        ("queue_deleted", |it| it.queues_deleted),
+    ];
     let mut rates = Map::new();
-    for key in keys {
-        rates.insert((*key).to_owned(), Value::from(0));
-        rates.insert(format!("{key}_details"), json!({ "rate": 0.0 }));
+    for (key, of) in of {
+        let rate = history.counter_rate(|it| Some(of(&it.churn)));
+        rates::insert(&mut rates, key, of(now), rate);
     }
     Value::Object(rates)
 }
@@ -149,6 +167,7 @@ fn node_view(vitals: &Vitals) -> Value {
         "db_dir": vitals.data, "config_files": [], "log_files": [], "partitions": [],
         "enabled_plugins": [], "applications": [], "cluster_links": [], "contexts": [],
         "net_ticktime": 60, "metrics_gc_queue_length": {},
+        "fd_used": vitals.n_open_files, "fd_total": vitals.open_files_max,
         "sockets_total": vitals.connections_max, "exchange_types": exchange_types(),
         "auth_mechanisms": [
             { "name": "PLAIN", "description": "", "enabled": true },
@@ -156,8 +175,6 @@ fn node_view(vitals: &Vitals) -> Value {
         ],
     });
     for key in [
-        "fd_total",
-        "fd_used",
         "sockets_used",
         "proc_total",
         "proc_used",

@@ -13,6 +13,9 @@ use crate::admin::exchanges::check_vhost;
 use crate::admin::exchanges::refused;
 use crate::admin::json;
 use crate::admin::list;
+use crate::admin::rates;
+use crate::admin::rates::History;
+use crate::admin::rates::Moment;
 use crate::admin::request::Method;
 use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
@@ -66,12 +69,12 @@ pub fn queues<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &
 
 fn all<E: Estate>(estate: &E, caller: &Caller, request: &Request, vhost: Option<&str>) -> Outcome {
     let vhosts = caller.vhosts(estate, vhost)?;
-    let node = estate.vitals().node;
+    let (node, history) = (estate.vitals().node, estate.history());
     let mut all = Vec::new();
     for vhost in &vhosts {
         let views = estate.in_vhost(vhost, |turn| {
             let records: Vec<QueueRecord> = turn.vhost().queues().cloned().collect();
-            let views = records.iter().filter_map(|it| view(turn, it, &node));
+            let views = records.iter().filter_map(|it| view(turn, it, &node, &history));
             views.collect::<Vec<_>>()
         });
         all.extend(views.unwrap_or_default());
@@ -87,10 +90,10 @@ fn one<E: Estate>(
     name: &str,
 ) -> Outcome {
     caller.vhost(estate, vhost)?;
-    let node = estate.vitals().node;
+    let (node, history) = (estate.vitals().node, estate.history());
     let found = estate.in_vhost(vhost, |turn| {
         let record = turn.vhost().queue(name)?.clone();
-        let view = view(turn, &record, &node)?;
+        let view = view(turn, &record, &node, &history)?;
         Some((view, connections::consumers_of(turn, &record)))
     });
     let (mut view, consumers) = found.flatten().ok_or(Problem::NotFound)?;
@@ -103,7 +106,12 @@ fn one<E: Estate>(
 }
 
 /// The fields of a queue; `None` when it went meanwhile.
-fn view<H: Host>(turn: &mut H, record: &QueueRecord, node: &str) -> Option<Value> {
+fn view<H: Host>(
+    turn: &mut H,
+    record: &QueueRecord,
+    node: &str,
+    history: &History,
+) -> Option<Value> {
     let mut view = definition(record);
     let vhost = turn.vhost();
     view["vhost"] = Value::from(vhost.name.as_str());
@@ -114,7 +122,7 @@ fn view<H: Host>(turn: &mut H, record: &QueueRecord, node: &str) -> Option<Value
     view["exclusive"] = Value::from(record.exclusive.is_some());
     view["node"] = Value::from(node);
     view["state"] = Value::from("running");
-    let numbers = turn.queue(record.id, |queue, _| numbers(queue))?;
+    let numbers = turn.queue(record.id, |queue, _| numbers(queue, record.id, history))?;
     if let (Value::Object(view), Value::Object(numbers)) = (&mut view, numbers) {
         view.extend(numbers);
     }
@@ -133,43 +141,19 @@ pub fn definition(record: &QueueRecord) -> Value {
     })
 }
 
-/// COMPAT: `_details` are always there, because tools read them; rates are not measured yet.
-fn numbers(queue: &Queue) -> Value {
+/// What changes all the time.
+fn numbers(queue: &Queue, id: QueueId, history: &History) -> Value {
     let depth = queue.depth();
-    let totals = queue.totals();
-    let messages = depth.ready + depth.unacked + depth.delayed;
-    let (got, delivered) = (totals.got, totals.delivered);
-    let deliver_get = delivered + totals.delivered_no_ack + got + totals.got_no_ack;
     let limit = queue.settings().deliveries_max;
-    let mut stats = Map::new();
-    for (key, number) in [
-        ("publish", totals.published),
-        ("deliver", delivered),
-        ("deliver_no_ack", totals.delivered_no_ack),
-        ("get", got),
-        ("get_no_ack", totals.got_no_ack),
-        ("get_empty", 0),
-        ("deliver_get", deliver_get),
-        ("redeliver", totals.redelivered),
-        ("ack", totals.acked),
-        ("dead_letter_out", totals.dead_lettered),
-        ("parked", totals.parked),
-        ("retried", totals.retried),
-    ] {
-        stats.insert(key.to_owned(), Value::from(number));
-        stats.insert(format!("{key}_details"), json!({ "rate": 0.0 }));
-    }
+    let count = |it: &Moment| it.queues.get(&id).copied();
+    let stats = rates::message_stats(queue.totals(), history, |it| Some(count(it)?.totals));
+    let totals = rates::queue_totals(&depth, history, |it| Some(count(it)?.depth));
+    let messages = depth.ready + depth.unacked + depth.delayed;
     let exclusive = queue.consumers().find(|(it, _)| it.spec.exclusive);
     let single = queue.settings().single_active;
     let active = queue.consumers().find(|(_, active)| *active && single);
-    json!({
-        "messages": messages,
-        "messages_ready": depth.ready,
-        "messages_unacknowledged": depth.unacked,
+    let mut numbers = json!({
         "messages_delayed": depth.delayed,
-        "messages_details": { "rate": 0.0 },
-        "messages_ready_details": { "rate": 0.0 },
-        "messages_unacknowledged_details": { "rate": 0.0 },
         "message_bytes": depth.ready_bytes,
         "message_bytes_ready": depth.ready_bytes,
         "message_bytes_unacknowledged": 0,
@@ -179,15 +163,30 @@ fn numbers(queue: &Queue) -> Value {
         "messages_ram": 0,
         "consumers": depth.consumers,
         "active_consumers": queue.consumers().filter(|(_, active)| *active).count(),
-        "consumer_capacity": 0.0,
-        "consumer_utilisation": 0.0,
+        "consumer_capacity": capacity(queue),
+        "consumer_utilisation": capacity(queue),
         "delivery_limit": limit.map_or(Value::from("unlimited"), |it| Value::from(it - 1)),
         "exclusive_consumer_tag": exclusive.map(|(it, _)| it.spec.tag.as_str()),
         "single_active_consumer_tag": active.map(|(it, _)| it.spec.tag.as_str()),
         "head_message_timestamp": null,
         "memory": 0,
         "message_stats": stats,
-    })
+    });
+    if let Value::Object(numbers) = &mut numbers {
+        numbers.extend(totals);
+    }
+    numbers
+}
+
+/// The part of its consumers that would take a message now; 0.0 without any.
+///
+/// COMPAT: where tools expect a share of time, this is a share of consumers.
+#[allow(clippy::cast_precision_loss, reason = "there are far fewer consumers than 2^53")]
+fn capacity(queue: &Queue) -> f64 {
+    let active = queue.consumers().filter(|(_, active)| *active);
+    let active: Vec<bool> = active.map(|(it, _)| it.is_ready()).collect();
+    let n_free = active.iter().filter(|it| **it).count();
+    if active.is_empty() { 0.0 } else { n_free as f64 / active.len() as f64 }
 }
 
 /// Declares a queue as a request or an import says.

@@ -11,6 +11,8 @@ use crate::admin::connections;
 use crate::admin::estate::Estate;
 use crate::admin::list;
 use crate::admin::permissions;
+use crate::admin::rates;
+use crate::admin::rates::Moment;
 use crate::admin::request::Method;
 use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
@@ -22,7 +24,6 @@ use crate::admin::users::limit_of;
 use crate::amqp::argument::QueueType;
 use crate::broker::host::Host;
 use crate::broker::vhost::Profile;
-use crate::queue::Depth;
 
 pub fn vhosts<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &[&str]) -> Outcome {
     match (request.method, rest) {
@@ -77,10 +78,8 @@ fn let_in<E: Estate>(estate: &E, caller: &Caller, vhost: &str) {
 
 fn view<E: Estate>(estate: &E, name: &str) -> Option<Value> {
     let node = estate.vitals().node;
-    estate.in_vhost(name, |turn| {
+    let mut view = estate.in_vhost(name, |turn| {
         let profile = turn.vhost().profile.clone();
-        let depth = depth(turn);
-        let messages = depth.ready + depth.unacked + depth.delayed;
         let kind = profile.default_queue_type.map_or("undefined", QueueType::as_str);
         json!({
             "name": name,
@@ -90,29 +89,18 @@ fn view<E: Estate>(estate: &E, name: &str) -> Option<Value> {
             "metadata": metadata(&profile),
             "tracing": false,
             "cluster_state": { node: "running" },
-            "messages": messages,
-            "messages_ready": depth.ready,
-            "messages_unacknowledged": depth.unacked,
-            "messages_details": { "rate": 0.0 },
-            "messages_ready_details": { "rate": 0.0 },
-            "messages_unacknowledged_details": { "rate": 0.0 },
         })
-    })
-}
-
-/// What all queues of a vhost have, taken together.
-pub fn depth<H: Host>(turn: &mut H) -> Depth {
-    let ids: Vec<_> = turn.vhost().queues().map(|it| it.id).collect();
-    let mut sum = Depth::default();
-    for id in ids {
-        let depth = turn.queue(id, |queue, _| queue.depth()).unwrap_or_default();
-        sum.ready += depth.ready;
-        sum.unacked += depth.unacked;
-        sum.delayed += depth.delayed;
-        sum.ready_bytes += depth.ready_bytes;
-        sum.consumers += depth.consumers;
+    })?;
+    let history = estate.history();
+    let count = |it: &Moment| it.vhosts.get(name).copied();
+    let now = count(&estate.moment()).unwrap_or_default();
+    let totals = rates::queue_totals(&now.depth, &history, |it| Some(count(it)?.depth));
+    let stats = rates::message_stats(&now.totals, &history, |it| Some(count(it)?.totals));
+    if let Value::Object(view) = &mut view {
+        view.extend(totals);
+        view.insert("message_stats".to_owned(), Value::Object(stats));
     }
-    sum
+    Some(view)
 }
 
 pub fn metadata(profile: &Profile) -> Value {

@@ -67,6 +67,11 @@ impl Confirms {
         }
     }
 
+    /// Publishes so far, and how many of them are not answered yet.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.next, self.outstanding.len() as u64)
+    }
+
     /// Whether something waits for the log.
     pub fn is_waiting(&self) -> bool {
         !self.outstanding.is_empty()
@@ -103,5 +108,6 @@ mod tests {
         assert!(confirms.is_waiting());
         assert_eq!(answers(&mut confirms, 2), [Ack { delivery_tag: 7, multiple: true }]);
         assert!(!confirms.is_waiting());
+        assert_eq!(confirms.counts(), (7, 0));
     }
 }

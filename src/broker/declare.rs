@@ -658,7 +658,11 @@ fn check_ends(
         Resource::Queue(name) => {
             let record =
                 vhost.queue(name).ok_or_else(|| DeclareError::NoSuchQueue(name.clone()))?;
-            if record.is_locked_for(bind.connection) {
+            // COMPAT: there is nothing to be kept from where there is no binding.
+            let destination = Destination::Queue(record.id);
+            let binding = Binding::new(destination, &bind.key, &bind.arguments);
+            let concerns = must_exist || vhost.table.has_binding(&bind.source, &binding);
+            if concerns && record.is_locked_for(bind.connection) {
                 return Err(DeclareError::Locked(name.clone()));
             }
             if record.kind == QueueKind::Schedule && must_exist {

@@ -92,6 +92,7 @@ pub struct Logged {
 
 impl<C: Clients> Memory<C> {
     pub fn new(vhost: Vhost, clients: C, now: Timestamp) -> Memory<C> {
+        let next_queue = vhost.queues().map(|it| it.id.0).max().unwrap_or_default();
         Memory {
             now,
             vhost,
@@ -110,7 +111,7 @@ impl<C: Clients> Memory<C> {
             queues: BTreeMap::new(),
             windows: Windows::default(),
             reply_consumers: BTreeMap::new(),
-            next_queue: 0,
+            next_queue,
             next_batch: 0,
         }
     }

@@ -21,7 +21,7 @@ use crate::routing::table::ExchangeSpec;
 use crate::routing::table::Vanished;
 
 /// Everything about a vhost but the state of its queues.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Vhost {
     pub name: VhostName,
     pub profile: Profile,

@@ -25,6 +25,12 @@ pub(in crate::cli) enum Command {
     Check(CheckArgs),
     /// Run the [[tests]] of topology files, offline and in virtual time.
     Test(TestArgs),
+    /// Show the way of one message, with the reason at every hop. Nothing is sent.
+    Route(RouteArgs),
+    /// Compare two topologies: objects, and who gets which message.
+    Diff(DiffArgs),
+    /// Draw a topology, or what a change adds to it and takes away.
+    Graph(GraphArgs),
     /// Explain a rule or code that `check` names; without a name, list all.
     Explain(ExplainArgs),
     /// Look at a data directory that no broker uses.
@@ -55,9 +61,9 @@ pub(in crate::cli) struct ServeArgs {
     /// Where AMQP clients connect [default: 127.0.0.1:5672].
     #[arg(long, value_name = "ADDR", env = "RAILPOST_LISTEN")]
     pub(in crate::cli) listen: Option<SocketAddr>,
-    /// Serve Prometheus metrics at http://ADDR/metrics.
+    /// Where Prometheus reads metrics, at /metrics, or `off` [default: 127.0.0.1:15692].
     #[arg(long, value_name = "ADDR", env = "RAILPOST_METRICS")]
-    pub(in crate::cli) metrics: Option<SocketAddr>,
+    pub(in crate::cli) metrics: Option<String>,
     /// Where the management API is served, or `off` [default: 127.0.0.1:15672].
     #[arg(long, value_name = "ADDR", env = "RAILPOST_HTTP")]
     pub(in crate::cli) http: Option<String>,
@@ -118,6 +124,7 @@ pub(in crate::cli) enum CheckFormat {
     Text,
     Json,
     Github,
+    Sarif,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -133,7 +140,8 @@ unreadable.
 
 Examples:
   railpost test topology/
-  railpost test topology/new-user.toml")]
+  railpost test topology/ --coverage
+  railpost test topology/ --format junit > junit.xml")]
 pub(in crate::cli) struct TestArgs {
     /// Topology files, or folders of them [default: topology].
     #[arg(value_name = "PATH")]
@@ -141,6 +149,107 @@ pub(in crate::cli) struct TestArgs {
     /// Only tests whose name contains this.
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) filter: Option<String>,
+    #[arg(long, value_enum, default_value_t = TestFormat::Text)]
+    pub(in crate::cli) format: TestFormat,
+    /// Say which bindings and declared messages no test touches.
+    #[arg(long)]
+    pub(in crate::cli) coverage: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum TestFormat {
+    Text,
+    Json,
+    Junit,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 shown, 1 the files have errors, or no queue under \
+--require-routed, 2 unreadable.
+
+Examples:
+  railpost route orders order.eu.created
+  railpost route orders order.eu.created -H tenant=7 --topology topology/ --format json")]
+pub(in crate::cli) struct RouteArgs {
+    /// The exchange it is published to; \"\" is the default exchange.
+    #[arg(value_name = "EXCHANGE")]
+    pub(in crate::cli) exchange: String,
+    /// The routing key.
+    #[arg(value_name = "KEY", default_value = "")]
+    pub(in crate::cli) key: String,
+    /// A header; numbers, true and false are taken as such, other values as text.
+    #[arg(short = 'H', long = "header", value_name = "NAME=VALUE")]
+    pub(in crate::cli) headers: Vec<String>,
+    /// Topology files, or folders of them [default: topology].
+    #[arg(long, value_name = "PATH", num_args = 1.., env = "RAILPOST_TOPOLOGY")]
+    pub(in crate::cli) topology: Vec<PathBuf>,
+    /// The vhost [default: the one that declares the exchange, else /].
+    #[arg(short = 'V', long, value_name = "NAME")]
+    pub(in crate::cli) vhost: Option<String>,
+    #[arg(long, value_enum, default_value_t = PlainFormat::Text)]
+    pub(in crate::cli) format: PlainFormat,
+    /// Answer "no" when no queue gets the message.
+    #[arg(long)]
+    pub(in crate::cli) require_routed: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Each side is a file, a folder, or REV:PATH, a path in a revision of git.
+
+Exit codes: 0 the same, 1 differences, 2 unreadable or with errors; with --detailed-exitcode 0 the
+same, 1 unreadable, 2 differences.
+
+Examples:
+  railpost diff main:topology topology
+  railpost diff v1.2:topology v1.3:topology --format markdown")]
+pub(in crate::cli) struct DiffArgs {
+    #[arg(value_name = "OLD")]
+    pub(in crate::cli) old: String,
+    #[arg(value_name = "NEW", default_value = "topology")]
+    pub(in crate::cli) new: String,
+    #[arg(long, value_enum, default_value_t = DiffFormat::Text)]
+    pub(in crate::cli) format: DiffFormat,
+    /// End with 2 when there are differences, and with 1 when they cannot be told.
+    #[arg(long)]
+    pub(in crate::cli) detailed_exitcode: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum DiffFormat {
+    Text,
+    Json,
+    Markdown,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "PATH is a file, a folder, or REV:PATH, a path in a revision of git.
+
+Exit codes: 0 drawn, 1 the files have errors, 2 unreadable.
+
+Examples:
+  railpost graph topology > topology.svg
+  railpost graph topology --diff main:topology --format mermaid")]
+pub(in crate::cli) struct GraphArgs {
+    #[arg(value_name = "PATH", default_value = "topology")]
+    pub(in crate::cli) path: String,
+    #[arg(long, value_enum, default_value_t = GraphFormat::Svg)]
+    pub(in crate::cli) format: GraphFormat,
+    /// Show what has changed since OLD.
+    #[arg(long, value_name = "OLD")]
+    pub(in crate::cli) diff: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum GraphFormat {
+    Svg,
+    Dot,
+    Mermaid,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum PlainFormat {
+    Text,
+    Json,
 }
 
 #[derive(Debug, clap::Args)]

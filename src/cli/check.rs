@@ -26,6 +26,7 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> Exit {
     let tally = Tally::of(found);
     match args.format {
         CheckFormat::Json => print!("{}", render::json(found, sources)),
+        CheckFormat::Sarif => print!("{}", render::sarif(found, sources)),
         CheckFormat::Github => print!("{}", render::github(found, sources)),
         CheckFormat::Text => {
             let color = match args.color {

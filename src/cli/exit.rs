@@ -11,6 +11,8 @@ pub(in crate::cli) enum Exit {
     Findings,
     /// Wrong use: an unreadable file, a broken configuration.
     Unusable,
+    /// There are differences, in the words of `--detailed-exitcode`. COMPAT: Terraform's.
+    Changes,
     /// The broker cannot be reached, or refuses the login.
     Unreachable,
     /// What was measured is beyond a limit that was given.
@@ -27,7 +29,7 @@ impl From<Exit> for ExitCode {
         ExitCode::from(match exit {
             Exit::Fine => 0,
             Exit::Findings => 1,
-            Exit::Unusable => 2,
+            Exit::Unusable | Exit::Changes => 2,
             Exit::Unreachable => 4,
             Exit::LimitsMissed => 6,
             Exit::Interrupted => 130,

@@ -10,10 +10,15 @@ mod args;
 mod backup;
 mod bench;
 mod check;
+mod diff;
 mod exit;
 mod explain;
 mod files;
+mod graph;
+mod revision;
+mod route;
 mod serve;
+mod sound;
 mod store;
 mod test;
 
@@ -34,6 +39,9 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Route(args) => route::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Graph(args) => graph::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Store(args) => store::run(&args),
         Command::Backup(args) => backup::back_up(&args),

@@ -117,8 +117,8 @@ fn plan(args: &ServeArgs) -> Result<Plan, String> {
         workers: args.workers.or(file.workers),
         config: ServerConfig {
             listen: args.listen.or(address(&file.listen, "listen")?).unwrap_or(defaults.listen),
-            metrics: args.metrics.or(address(&file.metrics, "metrics")?),
-            http: http(args.http.as_deref().or(file.http.as_deref()))?,
+            metrics: http("metrics", args.metrics.as_deref().or(file.metrics.as_deref()))?,
+            http: http("http", args.http.as_deref().or(file.http.as_deref()))?,
             data: args.data.clone().or(file.data).unwrap_or(defaults.data),
             body_bytes_max: file.body_bytes_max.unwrap_or(defaults.body_bytes_max),
             heartbeat_secs: file.heartbeat_secs.unwrap_or(defaults.heartbeat_secs),
@@ -136,13 +136,13 @@ fn plan(args: &ServeArgs) -> Result<Plan, String> {
 }
 
 /// Off, the address that is given, or the usual one.
-fn http(text: Option<&str>) -> Result<Http, String> {
+fn http(key: &str, text: Option<&str>) -> Result<Http, String> {
     match text {
         None => Ok(Http::Usual),
         Some("off") => Ok(Http::Off),
         Some(text) => match text.parse() {
             Ok(address) => Ok(Http::At(address)),
-            Err(error) => Err(format!("`http = \"{text}\"` is no address: {error}")),
+            Err(error) => Err(format!("`{key} = \"{text}\"` is no address: {error}")),
         },
     }
 }

@@ -88,7 +88,7 @@ impl Consumer {
     }
 
     /// Whether it can take a message now.
-    pub(in crate::queue) fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         let has_credit = self.spec.prefetch == 0 || self.n_unacked < u32::from(self.spec.prefetch);
         !self.blocked && !self.draining && !self.alone && (self.spec.no_ack || has_credit)
     }

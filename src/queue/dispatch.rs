@@ -146,7 +146,7 @@ impl WorkQueue {
             }
             self.lanes.occupy(key.clone());
         }
-        if entry.mark.is_suspect() {
+        if self.is_suspect(&entry) {
             self.suspects.push_back(entry);
             self.dispatch_suspects(now, outlet, effects);
             return;

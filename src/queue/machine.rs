@@ -48,6 +48,17 @@ pub struct Depth {
     pub consumers: u64,
 }
 
+impl Depth {
+    /// Adds what another queue has.
+    pub fn add(&mut self, other: &Depth) {
+        self.ready += other.ready;
+        self.unacked += other.unacked;
+        self.delayed += other.delayed;
+        self.ready_bytes += other.ready_bytes;
+        self.consumers += other.consumers;
+    }
+}
+
 /// What the log says of a queue after a restart.
 #[derive(Debug, Default)]
 pub struct Restored {

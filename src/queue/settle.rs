@@ -69,6 +69,8 @@ impl WorkQueue {
                 self.failed(unacked, Failure::Nacked, requeue, now, effects);
             }
         }
+        // What came back may have expired meanwhile.
+        self.expire(now, effects);
         self.enforce_length(effects);
         self.arm(effects);
     }
@@ -154,12 +156,20 @@ impl WorkQueue {
         }
     }
 
+    /// Whether consumers were lost with a message so often that it goes out alone.
+    ///
+    /// COMPAT: only where failures are counted. Elsewhere a consumer that acknowledges many messages
+    /// at once would wait for more of them for ever, and clients expect the old order.
+    pub(in crate::queue) fn is_suspect(&self, entry: &Entry) -> bool {
+        self.settings.counts_failures() && entry.mark.is_suspect()
+    }
+
     /// Puts a message back to its old place.
     fn give_back(&mut self, entry: Entry, has_key: bool, effects: &mut Vec<Effect>) {
         self.remember(&entry, None, effects);
         self.ready_bytes += entry.body_bytes;
         self.expires_in_line(&entry);
-        if entry.mark.is_suspect() {
+        if self.is_suspect(&entry) {
             // Its key, if it has one, stays busy: what is behind it must not pass.
             self.suspects.push_back(entry);
         } else if has_key {

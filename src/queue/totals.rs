@@ -23,6 +23,27 @@ pub struct Totals {
     pub damaged: u64,
 }
 
+impl Totals {
+    /// Adds what another queue counted.
+    pub fn add(&mut self, other: &Totals) {
+        self.published += other.published;
+        self.delivered += other.delivered;
+        self.delivered_no_ack += other.delivered_no_ack;
+        self.got += other.got;
+        self.got_no_ack += other.got_no_ack;
+        self.redelivered += other.redelivered;
+        self.acked += other.acked;
+        self.rejected += other.rejected;
+        self.retried += other.retried;
+        self.parked += other.parked;
+        self.dead_lettered += other.dead_lettered;
+        self.expired += other.expired;
+        self.dropped += other.dropped;
+        self.refused += other.refused;
+        self.damaged += other.damaged;
+    }
+}
+
 /// How long deliveries took to be acked: counts per power of two of microseconds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Latency {

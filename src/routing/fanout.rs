@@ -4,7 +4,7 @@ use crate::routing::matcher::Targets;
 use crate::routing::route::Routes;
 use crate::routing::table::Destination;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::routing) struct FanoutMatcher {
     targets: Targets,
 }

@@ -31,7 +31,7 @@ pub enum HashSourceError {
 }
 
 /// COMPAT: the `x-consistent-hash` plugin: the binding key is the number of buckets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::routing) struct ConsistentHashMatcher {
     source: HashSource,
     /// A destination stands here once per bucket, in the order they were bound.
@@ -39,7 +39,7 @@ pub(in crate::routing) struct ConsistentHashMatcher {
 }
 
 /// COMPAT: `x-modulus-hash`: binding keys mean nothing, destinations are sorted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::routing) struct ModulusHashMatcher {
     destinations: Vec<Destination>,
 }

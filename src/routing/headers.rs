@@ -23,7 +23,7 @@ pub enum CriteriaError {
     MatchNotText { type_name: &'static str, value: String },
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::routing) struct HeadersMatcher {
     bindings: Vec<(Binding, Criteria)>,
 }

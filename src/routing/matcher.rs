@@ -18,7 +18,7 @@ use crate::routing::table::Destination;
 use crate::routing::table::Kind;
 use crate::routing::topic::TopicMatcher;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::routing) enum Matcher {
     Direct(DirectMatcher),
     Fanout(FanoutMatcher),
@@ -39,7 +39,7 @@ pub(in crate::routing) enum Others {
 }
 
 /// Where one key leads; each destination once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::routing) struct Targets {
     pub(in crate::routing) queues: SmallVec<[QueueId; 2]>,
     pub(in crate::routing) exchanges: Vec<ExchangeName>,

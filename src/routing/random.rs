@@ -4,7 +4,7 @@ use crate::routing::route::Routes;
 use crate::routing::table::Destination;
 
 /// COMPAT: `x-random` and `x-local-random`: binding keys mean nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::routing) struct RandomMatcher {
     destinations: Vec<Destination>,
 }

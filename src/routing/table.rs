@@ -54,7 +54,7 @@ pub struct Binding {
 }
 
 /// An exchange and everything bound to it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exchange {
     pub name: ExchangeName,
     pub kind: Kind,
@@ -90,7 +90,7 @@ pub struct ExchangeSpec {
 }
 
 /// Exchanges, their bindings, and the names of queues (the bindings of the default exchange).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     exchanges: HashMap<ExchangeName, Exchange, RandomState>,
     queues: HashMap<QueueName, QueueId, RandomState>,

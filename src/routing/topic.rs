@@ -12,7 +12,7 @@ use crate::routing::matcher::Targets;
 use crate::routing::route::Routes;
 use crate::routing::table::Destination;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::routing) struct TopicMatcher {
     nodes: Vec<Node>,
     free: Vec<NodeIndex>,
@@ -27,7 +27,7 @@ const ROOT: NodeIndex = 0;
 /// No node has the root as a child, so its number can mean "none".
 const NONE: NodeIndex = 0;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Node {
     star: NodeIndex,
     hash: NodeIndex,
@@ -50,7 +50,7 @@ impl Default for TopicMatcher {
 }
 
 /// The working set of a match, kept by the caller so that matching allocates nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::routing) struct Walk {
     active: Vec<NodeIndex>,
     next: Vec<NodeIndex>,

@@ -20,7 +20,7 @@ use crate::amqp::name::VhostName;
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub listen: SocketAddr,
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Http,
     pub http: Http,
     pub data: PathBuf,
     pub body_bytes_max: u64,
@@ -32,7 +32,7 @@ pub struct ServerConfig {
     pub default_user: DefaultUser,
 }
 
-/// Where the management API is served.
+/// Where the management API is served, or the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Http {
     Off,
@@ -42,8 +42,9 @@ pub enum Http {
 }
 
 impl Http {
-    /// COMPAT: the port that tools try first; only for this machine, unless told otherwise.
+    /// COMPAT: the ports that tools try first; only for this machine, unless told otherwise.
     pub const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15672);
+    pub const USUAL_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15692);
 }
 
 /// What the broker says of itself, for clients that only believe in another name.
@@ -69,8 +70,8 @@ pub struct DefaultUser {
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
     pub listen: Option<String>,
+    /// An address, or `off`; so is `http`.
     pub metrics: Option<String>,
-    /// An address, or `off`.
     pub http: Option<String>,
     pub data: Option<PathBuf>,
     pub topology: Option<PathBuf>,
@@ -117,7 +118,7 @@ impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 5672)),
-            metrics: None,
+            metrics: Http::Off,
             http: Http::Off,
             data: PathBuf::from("./railpost-data"),
             body_bytes_max: limit::BODY_BYTES,

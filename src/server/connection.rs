@@ -114,6 +114,8 @@ impl Client {
             session.release(&mut turn);
             turn.finish();
         }
+        self.node.count_channels(&self.link, 0);
+        self.node.retire_confirms(&self.link);
         self.node.registry.remove(&self.link);
         self.log_end(end);
     }
@@ -220,7 +222,7 @@ impl Client {
         let result = work(session, &mut turn);
         session.on_durable(&mut turn);
         turn.finish();
-        self.link.n_channels.store(session.n_channels(), Ordering::Relaxed);
+        self.node.count_channels(&self.link, session.n_channels());
         match session.waiting_for() {
             Some(WaitsFor::Load) => self.node.wake_when_loaded(&self.link, n_loaded),
             Some(WaitsFor::Batch(_)) => self.node.log.wake_when_durable(&self.link, seen),
@@ -242,6 +244,7 @@ impl Client {
             Ok(n) => {
                 self.received += n as u64;
                 self.link.received.store(self.received, Ordering::Relaxed);
+                self.link.n_reads.fetch_add(1, Ordering::Relaxed);
                 if self.input.is_empty() {
                     let used = self.on_bytes(&buffer[..n]);
                     self.input.extend_from_slice(&buffer[used..n]);
@@ -504,8 +507,9 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-fn log_login(link: &Link, user: &str, login: &Result<UserName, LoginError>) {
+fn log_login(node: &Node, link: &Link, user: &str, login: &Result<UserName, LoginError>) {
     if let Err(error) = login {
+        node.metrics.logins_refused.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(peer = %link.peer, user, ?error, "login refused");
     }
 }
@@ -555,7 +559,7 @@ impl Gate for ClientGate<'_> {
         let claim = access.claim(credentials, loopback);
         if let Some(matches) = access.known(&claim, credentials) {
             let login = claim.settle(matches);
-            log_login(self.link, &credentials.user, &login);
+            log_login(self.node, self.link, &credentials.user, &login);
             return Login::Now(login);
         }
         let (answer, answered) = oneshot::channel();
@@ -564,7 +568,7 @@ impl Gate for ClientGate<'_> {
         tokio::spawn(async move {
             let user = credentials.user.clone();
             let login = node.access.login(claim, credentials).await;
-            log_login(&link, &user, &login);
+            log_login(&node, &link, &user, &login);
             // The client may have gone meanwhile.
             let _ = answer.send(login);
         });

@@ -1,7 +1,6 @@
 //! The running broker as the management API sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::access::directory::Directory;
@@ -16,6 +15,9 @@ use crate::admin::estate::Put;
 use crate::admin::estate::Refused;
 use crate::admin::estate::Text;
 use crate::admin::estate::Vitals;
+use crate::admin::rates::ChannelCount;
+use crate::admin::rates::History;
+use crate::admin::rates::Moment;
 use crate::amqp::id::BatchId;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::message::Message;
@@ -34,7 +36,7 @@ use crate::session::refusal;
 use crate::session::refusal::Refusal;
 
 /// COMPAT: the version of the RabbitMQ whose management API is followed.
-const RABBITMQ_VERSION: &str = "4.3.6";
+pub(in crate::server) const RABBITMQ_VERSION: &str = "4.3.6";
 
 /// Longest that a person who looks into a queue waits for the disk at a time.
 const LOAD_PAUSE: Duration = Duration::from_millis(2);
@@ -53,6 +55,13 @@ pub(in crate::server) struct About {
     pub(in crate::server) data: String,
     pub(in crate::server) host: String,
     pub(in crate::server) listeners: Vec<(&'static str, String, u16)>,
+}
+
+impl About {
+    /// COMPAT: what tools call the broker: a name and its host.
+    pub(in crate::server) fn node(&self) -> String {
+        format!("railpost@{}", self.host)
+    }
 }
 
 impl Estate for LiveEstate {
@@ -140,17 +149,27 @@ impl Estate for LiveEstate {
         Vitals {
             version: env!("CARGO_PKG_VERSION"),
             rabbitmq_version: RABBITMQ_VERSION,
-            node: format!("railpost@{}", self.about.host),
+            node: self.about.node(),
             uptime_ms: self.node.clock.uptime_ms(),
             process_id: std::process::id(),
             n_processors: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: memory_bytes(),
+            n_open_files: open_files(),
+            open_files_max: open_files_max(),
             disk_free_bytes: self.node.disk_free_bytes(),
             disk_alarm: self.node.is_disk_low(),
             data: self.about.data.clone(),
             connections_max: self.node.registry.max(),
             listeners: self.about.listeners.clone(),
         }
+    }
+
+    fn moment(&self) -> Moment {
+        self.node.moment()
+    }
+
+    fn history(&self) -> History {
+        self.node.history()
     }
 
     fn wait_for_load(&self) {
@@ -193,6 +212,11 @@ impl LiveEstate {
                 number: it.id.0,
                 n_consumers: it.n_consumers,
                 n_unacked: it.n_unacked,
+                count: ChannelCount {
+                    published: it.confirms.published,
+                    confirmed: it.confirms.confirmed,
+                    delivered: it.n_delivered,
+                },
                 prefetch: it.modes.prefetch,
                 global_prefetch: it.window,
                 confirms: it.modes.confirms,
@@ -217,16 +241,26 @@ impl LiveEstate {
             channel_max: client.tuned.channel_max,
             frame_max: client.tuned.frame_max,
             heartbeat_secs: client.tuned.heartbeat,
-            received_bytes: link.received.load(Ordering::Relaxed),
-            sent_bytes: link.sent(),
+            traffic: link.traffic(),
             unsent_bytes,
             channels,
         })
     }
 }
 
+/// Files and sockets the process has open; 0 where they cannot be counted.
+pub(in crate::server) fn open_files() -> u64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |it| it.count() as u64)
+}
+
+/// How many it may have open; 0 is without limit.
+pub(in crate::server) fn open_files_max() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.unwrap_or_default()
+}
+
 /// Resident memory of the process; 0 where it cannot be read.
-fn memory_bytes() -> u64 {
+pub(in crate::server) fn memory_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = status.split(' ').nth(1).and_then(|it| it.parse().ok()).unwrap_or_default();
     pages * 4096

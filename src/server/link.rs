@@ -43,6 +43,9 @@ pub(in crate::server) struct Link {
     pub(in crate::server) connected_at: Timestamp,
     /// Bytes read so far, for people.
     pub(in crate::server) received: AtomicU64,
+    /// Reads and writes that did something, for people.
+    pub(in crate::server) n_reads: AtomicU64,
+    pub(in crate::server) n_writes: AtomicU64,
     /// Why the broker wants it to end, until it has been told.
     pub(in crate::server) eviction: Mutex<Option<Eviction>>,
     /// Bytes written so far, for heartbeats.
@@ -97,6 +100,8 @@ impl Link {
             client: Mutex::new(None),
             connected_at,
             received: AtomicU64::new(0),
+            n_reads: AtomicU64::new(0),
+            n_writes: AtomicU64::new(0),
             eviction: Mutex::new(None),
             sent: AtomicU64::new(0),
         })
@@ -129,6 +134,7 @@ impl Link {
             match written {
                 Ok(n) => {
                     self.sent.fetch_add(n as u64, Ordering::Relaxed);
+                    self.n_writes.fetch_add(1, Ordering::Relaxed);
                     outbox.frames.consume(n);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Flushed::Blocked,

@@ -2,6 +2,8 @@
 //! numbers of each queue come straight from the queue.
 
 use std::fmt::Write as _;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use metrics::Counter;
 use metrics::Gauge;
@@ -15,14 +17,22 @@ use crate::queue::Depth;
 use crate::queue::Queue;
 use crate::queue::settings::Durability;
 use crate::queue::totals::Totals;
+use crate::server::estate::About;
 use crate::server::node::Node;
+use crate::server::rabbitmq_metrics;
+use crate::server::rabbitmq_metrics::Detail;
 
 /// Handles of what is counted outside of queues.
 pub(in crate::server) struct Metrics {
     handle: PrometheusHandle,
-    pub(in crate::server) published: Counter,
-    pub(in crate::server) routed: Counter,
-    pub(in crate::server) unroutable: Counter,
+    /// Messages published by clients, and how many of them no queue got; read by more than one.
+    pub(in crate::server) published: AtomicU64,
+    pub(in crate::server) unroutable: AtomicU64,
+    pub(in crate::server) channels_opened: AtomicU64,
+    pub(in crate::server) channels_closed: AtomicU64,
+    pub(in crate::server) queues_created: AtomicU64,
+    pub(in crate::server) queues_deleted: AtomicU64,
+    pub(in crate::server) logins_refused: AtomicU64,
     pub(in crate::server) dropped: Counter,
     pub(in crate::server) duplicates: Counter,
     pub(in crate::server) letters_lost: Counter,
@@ -49,9 +59,6 @@ impl Metrics {
             .build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
-            metrics::describe_counter!("railpost_published_total", "messages published by clients");
-            metrics::describe_counter!("railpost_routed_total", "of these, routed to a queue");
-            metrics::describe_counter!("railpost_unroutable_total", "of these, routed to none");
             metrics::describe_counter!(
                 "railpost_unroutable_dropped_total",
                 "unroutable messages dropped because their exchange says so"
@@ -82,9 +89,13 @@ impl Metrics {
             );
             metrics::describe_histogram!("railpost_sync_seconds", "one sync of the log");
             Metrics {
-                published: metrics::counter!("railpost_published_total"),
-                routed: metrics::counter!("railpost_routed_total"),
-                unroutable: metrics::counter!("railpost_unroutable_total"),
+                published: AtomicU64::new(0),
+                unroutable: AtomicU64::new(0),
+                channels_opened: AtomicU64::new(0),
+                channels_closed: AtomicU64::new(0),
+                queues_created: AtomicU64::new(0),
+                queues_deleted: AtomicU64::new(0),
+                logins_refused: AtomicU64::new(0),
                 dropped: metrics::counter!("railpost_unroutable_dropped_total"),
                 duplicates: metrics::counter!("railpost_duplicates_total"),
                 letters_lost: metrics::counter!("railpost_dead_letters_lost_total"),
@@ -105,13 +116,18 @@ impl Metrics {
 /// One counter or gauge of a queue.
 type Column = (&'static str, &'static str, &'static str, fn(&Row) -> u64);
 
+/// Queues that have series of their own; more only count in the sums.
+pub(in crate::server) const QUEUES_MAX: usize = 2000;
+
 /// What is read of a queue while it is locked.
-struct Row {
-    vhost: String,
-    queue: String,
-    depth: Depth,
+pub(in crate::server) struct Row {
+    /// Names, ready to be labels.
+    pub(in crate::server) vhost: String,
+    pub(in crate::server) queue: String,
+    pub(in crate::server) depth: Depth,
+    pub(in crate::server) totals: Totals,
+    pub(in crate::server) is_stream: bool,
     durability: Durability,
-    totals: Totals,
     latency: Vec<(u64, u64)>,
     latency_sum_micros: u64,
 }
@@ -152,14 +168,20 @@ const COLUMNS: [Column; 19] = [
 ];
 
 /// Everything, in the text format of Prometheus.
-pub(in crate::server) fn render(node: &Node) -> String {
+pub(in crate::server) fn render(node: &Node, about: &About, detail: Detail) -> String {
     let rows = rows(node);
     set_gauges(node, &rows);
     let mut out = node.metrics.handle.render();
+    render_published(&node.metrics, &mut out);
+    rabbitmq_metrics::render(node, about, &rows, detail, &mut out);
+    let shown = &rows[..rows.len().min(QUEUES_MAX)];
+    let _ = writeln!(out, "# HELP railpost_queues_not_shown queues without series of their own");
+    let _ = writeln!(out, "# TYPE railpost_queues_not_shown gauge");
+    let _ = writeln!(out, "railpost_queues_not_shown {}", rows.len() - shown.len());
     for (name, kind, help, value) in COLUMNS {
         let _ = writeln!(out, "# HELP railpost_queue_{name} {help}");
         let _ = writeln!(out, "# TYPE railpost_queue_{name} {kind}");
-        for row in &rows {
+        for row in shown {
             let (vhost, queue) = (&row.vhost, &row.queue);
             let _ = writeln!(
                 out,
@@ -168,7 +190,7 @@ pub(in crate::server) fn render(node: &Node) -> String {
             );
         }
     }
-    render_latency(&rows, &mut out);
+    render_latency(shown, &mut out);
     render_totals(node, &rows, &mut out);
     out
 }
@@ -179,6 +201,20 @@ fn set_gauges(node: &Node, rows: &[Row]) {
     metrics.connections.set(node.registry.len() as f64);
     metrics.channels.set(node.registry.n_channels() as f64);
     metrics.consumers.set(rows.iter().map(|it| it.depth.consumers).sum::<u64>() as f64);
+}
+
+fn render_published(metrics: &Metrics, out: &mut String) {
+    let published = metrics.published.load(Ordering::Relaxed);
+    let unroutable = metrics.unroutable.load(Ordering::Relaxed);
+    for (name, help, value) in [
+        ("published_total", "messages published by clients", published),
+        ("routed_total", "of these, routed to a queue", published.saturating_sub(unroutable)),
+        ("unroutable_total", "of these, routed to none", unroutable),
+    ] {
+        let _ = writeln!(out, "# HELP railpost_{name} {help}");
+        let _ = writeln!(out, "# TYPE railpost_{name} counter");
+        let _ = writeln!(out, "railpost_{name} {value}");
+    }
 }
 
 /// The time from delivery to ack, as cumulative buckets.
@@ -202,12 +238,15 @@ fn render_latency(rows: &[Row], out: &mut String) {
 
 /// Sums over all queues that are and were.
 fn render_totals(node: &Node, rows: &[Row], out: &mut String) {
+    let mut retired = *node.retired(false).lock();
+    retired.add(&node.retired(true).lock());
     let retired = Row {
         vhost: String::new(),
         queue: String::new(),
         depth: Depth::default(),
         durability: Durability::Sync,
-        totals: *node.retired.lock(),
+        totals: retired,
+        is_stream: false,
         latency: Vec::new(),
         latency_sum_micros: 0,
     };
@@ -243,6 +282,7 @@ fn row(queue: &Queue) -> Row {
         depth: queue.depth(),
         durability: queue.settings().durability,
         totals: *queue.totals(),
+        is_stream: queue.settings().stream.is_some(),
         latency: queue.latency().cumulative(),
         latency_sum_micros: queue.latency().sum_micros(),
     }
@@ -251,25 +291,4 @@ fn row(queue: &Queue) -> Row {
 /// Label values: backslash, quote and line end are escaped.
 fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
-impl Totals {
-    /// Adds what another queue counted.
-    pub(in crate::server) fn add(&mut self, other: &Totals) {
-        self.published += other.published;
-        self.delivered += other.delivered;
-        self.delivered_no_ack += other.delivered_no_ack;
-        self.got += other.got;
-        self.got_no_ack += other.got_no_ack;
-        self.redelivered += other.redelivered;
-        self.acked += other.acked;
-        self.rejected += other.rejected;
-        self.retried += other.retried;
-        self.parked += other.parked;
-        self.dead_lettered += other.dead_lettered;
-        self.expired += other.expired;
-        self.dropped += other.dropped;
-        self.refused += other.refused;
-        self.damaged += other.damaged;
-    }
 }

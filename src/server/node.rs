@@ -32,11 +32,13 @@ use crate::server::link::Identity;
 use crate::server::link::Link;
 use crate::server::log::Log;
 use crate::server::metrics::Metrics;
+use crate::server::sampler::Sampler;
 use crate::server::timer::Timers;
 use crate::server::vhosts::LiveVhost;
 use crate::session::connection::SessionLimits;
 use crate::session::desk::Eviction;
 use crate::session::desk::OpenError;
+use crate::session::outbox::ConfirmCounts;
 
 /// A running broker.
 pub(in crate::server) struct Node {
@@ -47,9 +49,12 @@ pub(in crate::server) struct Node {
     pub(in crate::server) log: Log,
     pub(in crate::server) timers: Timers,
     pub(in crate::server) metrics: Metrics,
+    pub(in crate::server) sampler: Sampler,
     pub(in crate::server) read_buffers: Buffers,
-    /// What queues counted that are deleted since.
-    pub(in crate::server) retired: Mutex<Totals>,
+    retired_work: Mutex<Totals>,
+    retired_streams: Mutex<Totals>,
+    /// What connections counted that are gone since.
+    pub(in crate::server) retired_confirms: Mutex<ConfirmCounts>,
     vhosts: RwLock<BTreeMap<VhostName, Arc<LiveVhost>>>,
     next_connection: AtomicU64,
     /// The next queue id, and the first that the log has not set aside yet.
@@ -102,8 +107,11 @@ impl Node {
             log,
             timers: Timers::default(),
             metrics: Metrics::new(),
+            sampler: Sampler::default(),
             read_buffers: Buffers::default(),
-            retired: Mutex::new(Totals::default()),
+            retired_work: Mutex::default(),
+            retired_streams: Mutex::default(),
+            retired_confirms: Mutex::default(),
             vhosts: RwLock::new(BTreeMap::new()),
             next_connection: AtomicU64::new(1),
             next_queue: AtomicU32::new(next_queue),
@@ -152,6 +160,16 @@ impl Node {
 
     pub(in crate::server) fn new_connection_id(&self) -> ConnectionId {
         ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What queues counted that are deleted since: streams, or all others.
+    pub(in crate::server) fn retired(&self, is_stream: bool) -> &Mutex<Totals> {
+        if is_stream { &self.retired_streams } else { &self.retired_work }
+    }
+
+    /// Since the broker started.
+    pub(in crate::server) fn n_connections_opened(&self) -> u64 {
+        self.next_connection.load(Ordering::Relaxed) - 1
     }
 
     /// An id no queue of this data directory ever had.
@@ -227,11 +245,9 @@ impl Node {
         let vhost = &vhost.name;
         match note {
             Note::Published { routed } => {
-                self.metrics.published.increment(1);
-                if *routed {
-                    self.metrics.routed.increment(1);
-                } else {
-                    self.metrics.unroutable.increment(1);
+                self.metrics.published.fetch_add(1, Ordering::Relaxed);
+                if !*routed {
+                    self.metrics.unroutable.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Note::Warned(breach) => {

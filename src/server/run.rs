@@ -36,6 +36,7 @@ use crate::server::node::Stage;
 use crate::server::operator::Operator;
 use crate::server::recovery;
 use crate::server::recovery::Recovered;
+use crate::server::sampler;
 use crate::server::storage_thread::StorageThread;
 use crate::server::storage_thread::message_id;
 use crate::server::timer;
@@ -138,22 +139,22 @@ impl Server {
         let storage = StorageThread::start(&node, store).map_err(StartError::Thread)?;
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
-        let mut metrics_address = None;
-        if let Some(wanted) = config.metrics {
-            let listener = bind(wanted).await?;
-            metrics_address = Some(listener.local_addr().unwrap_or(wanted));
-            tokio::spawn(http::run(Arc::clone(&node), listener));
-        }
-        let http = bind_http(config.http).await?;
+        let metrics = bind_http(config.metrics, Http::USUAL_METRICS, "metrics").await?;
+        let metrics_address = metrics.as_ref().and_then(|it| it.local_addr().ok());
+        let http = bind_http(config.http, Http::USUAL, "management API").await?;
         let http_address = http.as_ref().and_then(|it| it.local_addr().ok());
+        let listeners =
+            [("amqp", Some(address)), ("http", http_address), ("http/prometheus", metrics_address)];
+        let about = about(config, &listeners);
+        if let Some(listener) = metrics {
+            tokio::spawn(http::run(Arc::clone(&node), about.clone(), listener));
+        }
         if let Some(listener) = http {
-            let all = [("amqp", Some(address)), ("http", http_address)];
-            let about =
-                about(config, &[&all[..], &[("http/prometheus", metrics_address)]].concat());
             let estate = LiveEstate { node: Arc::clone(&node), about, jobs: Arc::default() };
             tokio::spawn(management::run(estate, listener));
         }
         tokio::spawn(timer::run(Arc::clone(&node)));
+        tokio::spawn(sampler::run(Arc::clone(&node)));
         tokio::spawn(control::run(Arc::clone(&node), control));
         tokio::spawn(listen::run(Arc::clone(&node), listener));
         Ok(Server {
@@ -208,15 +209,19 @@ impl Server {
     }
 }
 
-/// The management API is worth a broken start only when somebody asked for it.
-async fn bind_http(http: Http) -> Result<Option<TcpListener>, StartError> {
+/// The management API and the metrics are worth a broken start only when somebody asked for them.
+async fn bind_http(
+    http: Http,
+    usual: SocketAddr,
+    what: &str,
+) -> Result<Option<TcpListener>, StartError> {
     match http {
         Http::Off => Ok(None),
         Http::At(address) => bind(address).await.map(Some),
         Http::Usual => {
-            let bound = TcpListener::bind(Http::USUAL).await;
+            let bound = TcpListener::bind(usual).await;
             if let Err(error) = &bound {
-                tracing::warn!(address = %Http::USUAL, %error, "no management API");
+                tracing::warn!(address = %usual, %error, "no {what}");
             }
             Ok(bound.ok())
         }

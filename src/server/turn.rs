@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -163,12 +164,15 @@ impl<'a> Host for Turn<'a> {
 
     fn add_queue(&mut self, id: QueueId, queue: Queue) {
         self.write(|it| it.queues.insert(id, LiveQueue::new(queue)));
+        self.node.metrics.queues_created.fetch_add(1, Ordering::Relaxed);
     }
 
     fn remove_queue(&mut self, id: QueueId) -> Option<Queue> {
         let live = self.write(|it| it.queues.remove(&id))?;
         let queue = live.state.lock().take()?;
-        self.node.retired.lock().add(queue.totals());
+        let is_stream = queue.settings().stream.is_some();
+        self.node.retired(is_stream).lock().add(queue.totals());
+        self.node.metrics.queues_deleted.fetch_add(1, Ordering::Relaxed);
         if queue.settings().durable {
             self.node.log.drop_queue(id);
         }

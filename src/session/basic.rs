@@ -133,13 +133,14 @@ impl Connection {
             return Err(Refusal::new(ReplyCode::NotImplemented, text));
         }
         let id = ChannelId(channel);
-        if global {
-            desk.outbox(|outbox| outbox.set_window(id, prefetch_count));
-            Self::serve_unblocked(id, desk);
-        } else if let Some(ChannelState::Open(open)) = self.channels.get_mut(&channel) {
+        if !global && let Some(ChannelState::Open(open)) = self.channels.get_mut(&channel) {
             open.prefetch = prefetch_count;
             desk.outbox(|outbox| outbox.change_modes(id, |it| it.prefetch = prefetch_count));
         }
+        // COMPAT: a limit for each consumer lifts the one for all of them, if that came first.
+        let window = if global { prefetch_count } else { 0 };
+        desk.outbox(|outbox| outbox.set_window(id, window));
+        Self::serve_unblocked(id, desk);
         desk.outbox(|outbox| outbox.reply(channel, &Reply::BasicQosOk));
         Ok(())
     }

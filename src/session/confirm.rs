@@ -56,6 +56,7 @@ impl Connection {
                         encode::nack(out, *channel, delivery_tag, false);
                     }
                 });
+                outbox.note_confirms(ChannelId(*channel), confirms.counts());
             });
             confirms.is_waiting()
         });

@@ -39,6 +39,15 @@ pub struct Outbox {
     late: Vec<(ChannelId, Millis)>,
     /// Nothing is delivered any more.
     closed: bool,
+    /// Of all its channels that have confirms, those that are gone included.
+    pub confirms: ConfirmCounts,
+}
+
+/// Publishes on channels with confirms, and how many of them are answered; counted for people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConfirmCounts {
+    pub published: u64,
+    pub confirmed: u64,
 }
 
 /// The sending side of a channel.
@@ -52,6 +61,7 @@ struct Outgoing {
     window: u16,
     consumers: HashMap<u32, Consuming, RandomState>,
     modes: Modes,
+    confirms: ConfirmCounts,
     /// Consumers that were refused a delivery because the channel holds enough.
     stalled: Vec<(QueueId, ConsumerId)>,
 }
@@ -71,8 +81,11 @@ pub struct OpenChannel {
     pub id: ChannelId,
     pub n_consumers: usize,
     pub n_unacked: usize,
+    /// Deliveries and gets so far.
+    pub n_delivered: u64,
     pub window: u16,
     pub modes: Modes,
+    pub confirms: ConfirmCounts,
 }
 
 /// One consumer, as its connection knows it.
@@ -104,6 +117,7 @@ impl Outbox {
             stalled: Vec::new(),
             late: Vec::new(),
             closed: false,
+            confirms: ConfirmCounts::default(),
         }
     }
 
@@ -121,8 +135,10 @@ impl Outbox {
             id: *id,
             n_consumers: it.consumers.len(),
             n_unacked: it.n_unacked,
+            n_delivered: it.last_tag.0,
             window: it.window,
             modes: it.modes,
+            confirms: it.confirms,
         })
     }
 
@@ -130,6 +146,17 @@ impl Outbox {
         if let Some(outgoing) = self.channels.get_mut(&channel) {
             change(&mut outgoing.modes);
         }
+    }
+
+    /// Counts for people how many messages a channel has published, and of these how many are not
+    /// confirmed.
+    pub fn note_confirms(&mut self, channel: ChannelId, (published, unconfirmed): (u64, u64)) {
+        let Some(outgoing) = self.channels.get_mut(&channel) else { return };
+        let before = outgoing.confirms;
+        let now = ConfirmCounts { published, confirmed: published - unconfirmed };
+        self.confirms.published += now.published - before.published;
+        self.confirms.confirmed += now.confirmed - before.confirmed;
+        outgoing.confirms = now;
     }
 
     /// Takes a channel out: nothing more is delivered on it.

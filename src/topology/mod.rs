@@ -8,15 +8,22 @@
 
 pub mod apply;
 pub mod compile;
+pub mod coverage;
 pub mod day;
 pub mod declared;
 pub mod diagnostic;
+pub mod fate;
+pub mod graph;
+mod ladder;
 pub mod lint;
 pub mod load;
+pub mod plan;
 pub mod render;
 pub mod run;
 pub mod scenario;
 pub mod source;
+pub mod verdict;
+pub mod way;
 
 pub use declared::Topology;
 pub use diagnostic::Diagnostic;

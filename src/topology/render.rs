@@ -1,5 +1,7 @@
 //! Findings as text for people, as JSON for programs, and as annotations for pull requests.
 
+mod sarif;
+
 use annotate_snippets::AnnotationKind;
 use annotate_snippets::Level;
 use annotate_snippets::Renderer;
@@ -14,6 +16,8 @@ use crate::topology::diagnostic::Span;
 use crate::topology::diagnostic::Tally;
 use crate::topology::source::Origin;
 use crate::topology::source::Sources;
+
+pub use crate::topology::render::sarif::sarif;
 
 /// Whether text for people has colours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

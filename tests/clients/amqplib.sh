@@ -11,8 +11,10 @@ tar -xzf "$work/amqplib-$version.tgz" -C "$work"
   npm install --silent --no-audit --no-fund --no-save --prefix "$work" \
     'mocha@9.2.2' 'buffer-more-ints@1.0.0' 'url-parse@1.5.10' 'claire@0.4.1'
 
+# One test wants to hear that it is RabbitMQ, and one connects to ::1.
+printf '[compat]\nproduct = "RabbitMQ"\n' >"$temporary/railpost.toml"
+options=(--config "$temporary/railpost.toml")
 start_broker 127.0.0.1:5672
-# One test connects to ::1.
 if [ -e /proc/net/if_inet6 ]; then start_broker '[::1]:5672'; fi
 cd "$work/package"
 URL=amqp://127.0.0.1:5672 "$work/node_modules/.bin/mocha" --check-leaks -u tdd --exit \

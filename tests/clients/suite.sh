@@ -13,6 +13,8 @@ work=$PWD/target/clients/$name
 mkdir -p "$work"
 temporary=$(mktemp -d)
 brokers=()
+# What else the brokers are started with.
+options=()
 
 end() {
   for it in "${brokers[@]}"; do
@@ -28,7 +30,7 @@ start_broker() {
   [ "${SUITE_BROKER:-}" = external ] && return
   local place="$temporary/${#brokers[@]}"
   mkdir "$place"
-  "$railpost" serve --listen "$1" --data "$place/data" >"$place/out" 2>"$place/err" &
+  "$railpost" serve --listen "$1" --data "$place/data" "${options[@]}" >"$place/out" 2>"$place/err" &
   local broker=$!
   brokers+=("$broker")
   for _ in $(seq 200); do
@@ -51,16 +53,14 @@ judge() {
   python3 "$clients/judge.py" "$name" "$1" "$clients/$name.exclude"
 }
 
-# Answers as Docker would, with the broker at localhost:5672 in every container, there and behind
-# TLS at $TLS_PORT.
+# Answers as Docker would, with brokers at these ports in its containers.
 start_docker() {
-  openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2 \
-    -keyout "$temporary/key.pem" -out "$temporary/certificate.pem" 2>/dev/null
-  python3 "$clients/docker.py" "$temporary/docker" "$temporary"/{certificate,key}.pem &
+  if [ "${SUITE_BROKER:-}" = external ]; then set -- 5672; fi
+  python3 "$clients/docker.py" "$temporary/docker" "$@" &
   brokers+=("$!")
   until [ -s "$temporary/docker" ]; do read -r -t 0.1 <> <(:) || true; done
-  read -r DOCKER_PORT TLS_PORT <"$temporary/docker"
-  export DOCKER_HOST=tcp://127.0.0.1:$DOCKER_PORT TLS_PORT
+  DOCKER_HOST=tcp://127.0.0.1:$(cat "$temporary/docker")
+  export DOCKER_HOST
 }
 
 # Fetches a release's source distribution from PyPI and unpacks it: its name there, its version.

@@ -30,8 +30,6 @@ struct Side {
     control: Client,
     /// By client and channel.
     channels: BTreeMap<(usize, u16), Channel>,
-    /// How often a message was unsettled when its channel ended, by its body.
-    losses: BTreeMap<String, usize>,
 }
 
 /// What a client knows of one of its channels.
@@ -41,20 +39,14 @@ struct Channel {
     n_published: u64,
     unconfirmed: BTreeSet<u64>,
     /// Deliveries it has not settled, as far as it knows.
-    unsettled: BTreeMap<u64, String>,
+    unsettled: BTreeSet<u64>,
 }
 
 impl Player {
     /// What a client may settle; RabbitMQ's word counts.
     pub fn tags(&self, client: usize, channel: u16) -> Vec<u64> {
         let channel = self.sides[0].channels.get(&(client, channel));
-        channel.map(|it| it.unsettled.keys().copied().collect()).unwrap_or_default()
-    }
-
-    /// Whether consumers went away twice with the same message: railpost sets such apart, so that it
-    /// has another place in its queue from then on.
-    pub fn has_suspects(&self) -> bool {
-        self.sides[0].losses.values().any(|it| *it > 1)
+        channel.map(|it| it.unsettled.iter().copied().collect()).unwrap_or_default()
     }
 
     /// On two brokers made empty.
@@ -111,7 +103,7 @@ impl Side {
             open(&mut control, 10 + at as u16);
         }
         control.heard.clear();
-        Side { address, clients, control, channels: BTreeMap::new(), losses: BTreeMap::new() }
+        Side { address, clients, control, channels: BTreeMap::new() }
     }
 
     /// Everything that was said to anybody because of a step.
@@ -122,7 +114,7 @@ impl Side {
             channel.unconfirmed.insert(channel.n_published);
         }
         let settled: Vec<u64> = step.settles().map_or(Vec::new(), |(tag, multiple)| {
-            let these = channel.unsettled.keys().copied();
+            let these = channel.unsettled.iter().copied();
             these.filter(|it| if multiple { *it <= tag } else { *it == tag }).collect()
         });
         let client = &mut self.clients[step.client];
@@ -134,13 +126,13 @@ impl Side {
                     break;
                 }
             }
-            self.forget(|it| it == (step.client, step.channel));
+            self.channels.remove(&(step.client, step.channel));
         }
         let mut before: Vec<Vec<String>> = vec![Vec::new(); CLIENTS];
         let counts = self.settle(&mut before);
         // Not earlier: a tag that is not known ends the channel instead.
         if let Some(channel) = self.channels.get_mut(&(step.client, step.channel)) {
-            channel.unsettled.retain(|it, _| !settled.contains(it));
+            channel.unsettled.retain(|it| !settled.contains(it));
         }
         let mut said = Vec::new();
         for (at, lines) in before.into_iter().enumerate() {
@@ -149,15 +141,6 @@ impl Side {
         }
         said.extend(counts);
         said
-    }
-
-    /// Channels that have ended are forgotten, and what was lost with them is counted.
-    fn forget(&mut self, ended: impl Fn((usize, u16)) -> bool) {
-        for (_, channel) in self.channels.extract_if(.., |id, _| ended(*id)) {
-            for body in channel.unsettled.into_values() {
-                *self.losses.entry(body).or_default() += 1;
-            }
-        }
     }
 
     /// Waits until everybody has heard what there is to hear: each channel answers a request that
@@ -201,7 +184,7 @@ impl Side {
                 "channel.close" => {
                     client.say(channel, "channel.close-ok");
                     client.say(channel, "channel.open");
-                    self.forget(|it| it == (at, channel));
+                    self.channels.remove(&(at, channel));
                     missing.insert(channel);
                 }
                 _ => {}
@@ -223,7 +206,7 @@ impl Side {
             }
         }
         if self.clients[at].ended {
-            self.forget(|(it, _)| it == at);
+            self.channels.retain(|(it, _), _| *it != at);
             self.clients[at] = ready(self.address);
             // Its exclusive queue goes when its end has got about.
             let own = EXCLUSIVE[at];
@@ -289,8 +272,7 @@ impl Channel {
             line[from..end].parse::<u64>().ok()
         };
         if line.starts_with("basic.deliver ") || line.starts_with("basic.get-ok ") {
-            let body = line.rsplit(" body=").next().unwrap_or_default().to_owned();
-            self.unsettled.extend(number(" tag=").map(|it| (it, body)));
+            self.unsettled.extend(number(" tag="));
             return None;
         }
         self.confirms |= line == "confirm.select-ok";

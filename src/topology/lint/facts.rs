@@ -99,6 +99,15 @@ impl<'t> Facts<'t> {
         let _ = self.table.bind(&binding.exchange.value, new);
     }
 
+    pub(in crate::topology) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// What a queue of the routing table is.
+    pub(in crate::topology) fn end(&self, id: QueueId) -> Option<End<'t>> {
+        self.ends.get(id.0 as usize).copied()
+    }
+
     pub(in crate::topology) fn exchange(&self, name: &str) -> Option<&'t Exchange> {
         self.vhost.exchanges.get(name)
     }
@@ -140,12 +149,22 @@ impl<'t> Facts<'t> {
         key: &str,
         headers: &Headers,
     ) -> Vec<End<'t>> {
-        let ids = if is_pattern(key) && !exchange.is_empty() {
+        let ids = self.reached_ids(exchange, key, headers);
+        ids.into_iter().filter_map(|id| self.end(id)).collect()
+    }
+
+    /// As [`Facts::reach_of`], by the queues' numbers.
+    pub(in crate::topology) fn reached_ids(
+        &self,
+        exchange: &str,
+        key: &str,
+        headers: &Headers,
+    ) -> Vec<QueueId> {
+        if is_pattern(key) && !exchange.is_empty() {
             self.walk(exchange, key, headers)
         } else {
             self.route(exchange, key, headers)
-        };
-        ids.into_iter().filter_map(|id| self.ends.get(id.0 as usize).copied()).collect()
+        }
     }
 
     fn route(&self, exchange: &str, key: &str, headers: &Headers) -> Vec<QueueId> {

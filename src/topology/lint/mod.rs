@@ -1,7 +1,7 @@
 //! Rules about what a topology means: one rule, one file. Each carries its explanation and a wrong
 //! and a right example, which its test runs.
 
-mod facts;
+pub(in crate::topology) mod facts;
 
 mod bound_by_default_drop;
 mod copy_per_instance;
@@ -10,6 +10,7 @@ mod dead_letter_lost;
 mod dead_letter_to_nowhere;
 mod dead_subscription;
 mod evidence_thrown_away;
+mod hand_built_ladder;
 mod hash_weight;
 mod key_on_fanout;
 mod lone_subscriber;
@@ -58,13 +59,14 @@ pub struct Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 21] = [
+pub const RULES: [Rule; 22] = [
     evidence_thrown_away::RULE,
     dead_letter_to_nowhere::RULE,
     dead_letter_lost::RULE,
     no_failure_handling::RULE,
     dead_letter_cycle::RULE,
     retry_shrinks::RULE,
+    hand_built_ladder::RULE,
     copy_per_instance::RULE,
     shared_queue::RULE,
     lone_subscriber::RULE,

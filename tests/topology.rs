@@ -1,0 +1,159 @@
+//! The commands about topology files, on the real binary: what they print and end with.
+
+#![allow(clippy::disallowed_methods, reason = "starts processes and changes files")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const RAILPOST: &str = env!("CARGO_BIN_EXE_railpost");
+const ORDERS: &str = "[services.shop]\n[services.billing]\n[services.audit]\n\n\
+    [exchanges.orders]\ntype = \"topic\"\n\
+    messages = [{ key = \"order.created\", from = \"shop\" }]\n\n\
+    [queues.billing]\nservice = \"billing\"\nretry = { attempts = 3, first = \"1s\" }\n\
+    limits = { messages = 1000, overflow = \"reject-publish\" }\n\
+    bindings = [{ exchange = \"orders\", key = \"order.#\" }]\n";
+const AUDIT: &str = "\n[queues.audit]\nservice = \"audit\"\nretry = {}\n\
+    limits = { messages = 1000, overflow = \"reject-publish\" }\n\
+    bindings = [{ exchange = \"orders\", key = \"order.created\" }]\n";
+
+/// A folder with the files named.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+    folder
+}
+
+/// Exit code, stdout and stderr of a command run in `folder`.
+fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(RAILPOST)
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("GITHUB_ACTIONS")
+        .env_remove("RAILPOST_TOPOLOGY")
+        .output()
+        .expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn route_shows_the_way_of_a_message() {
+    let folder = folder(&[("topology/orders.toml", ORDERS)]);
+    let (code, text, _) = run(folder.path(), &["route", "orders", "order.created"]);
+    let expected = "orders (topic, broadcast)  topology/orders.toml:5\n └─ order.# → billing  copy \
+                    1 of 1 · instances of billing compete · retry 1s 2s → parked\n1 queue\n";
+    assert_eq!((code, text.as_str()), (0, expected));
+    let json = ["route", "orders", "x", "--format", "json", "--require-routed"];
+    let (code, text, _) = run(folder.path(), &json);
+    assert_eq!(code, 1);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(json["hops"][0]["not_matched"][0]["reason"], "word 1 is `x`, not `order`");
+    assert_eq!(run(folder.path(), &["route", "nothing", "x"]).0, 2);
+    assert_eq!(run(folder.path(), &["route", "a", "x", "--topology", "missing"]).0, 2);
+}
+
+fn git(folder: &Path, arguments: &[&str]) {
+    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"];
+    let status = Command::new("git")
+        .args(identity)
+        .args(arguments)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .expect("git is there")
+        .status;
+    assert!(status.success(), "git {arguments:?}");
+}
+
+#[test]
+fn diff_compares_folders_and_revisions() {
+    let folder = folder(&[("topology/orders.toml", ORDERS)]);
+    let at = folder.path();
+    git(at, &["init", "--quiet", "--initial-branch=main"]);
+    git(at, &["add", "."]);
+    git(at, &["commit", "--quiet", "-m", "first"]);
+    let (code, text, _) = run(at, &["diff", "main:topology", "topology"]);
+    assert_eq!((code, text.as_str()), (0, "no differences\n"));
+
+    fs::write(at.join("topology/audit.toml"), AUDIT).expect("written");
+    let (code, text, _) = run(at, &["diff", "main:topology"]);
+    assert_eq!(code, 1);
+    assert!(text.contains("+ queue     audit"), "{text}");
+    assert!(text.contains("orders/order.created from shop: 2 copies, was 1"), "{text}");
+    assert!(text.ends_with("2 to create; 1 of 1 flows changed\n"), "{text}");
+    let detailed = ["diff", "main:topology", "--detailed-exitcode", "--format", "markdown"];
+    let (code, text, _) = run(at, &detailed);
+    assert_eq!(code, 2);
+    assert!(
+        text.contains("| billing (billing) | **audit (audit)**, billing (billing) |"),
+        "{text}"
+    );
+    let (code, text, _) = run(at, &["diff", "topology", "main:topology", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!((code, &json["delete"]), (1, &serde_json::json!(2)));
+    assert_eq!(run(at, &["diff", "nothing:topology"]).0, 2);
+    assert_eq!(run(at, &["diff", "--output=x:topology"]).0, 2);
+    assert_eq!(run(at, &["diff", "missing"]).0, 2);
+}
+
+#[test]
+fn graph_draws_in_three_languages() {
+    let folder = folder(&[("old/a.toml", ORDERS), ("new/a.toml", ORDERS), ("new/b.toml", AUDIT)]);
+    let (code, svg, _) = run(folder.path(), &["graph", "old"]);
+    assert_eq!(code, 0);
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+    let (_, mermaid, _) = run(folder.path(), &["graph", "old", "--format", "mermaid"]);
+    assert!(mermaid.contains("[[\"orders<br/>topic · broadcast\"]]:::broadcast"), "{mermaid}");
+    let (_, dot, _) = run(folder.path(), &["graph", "new", "--diff", "old", "--format", "dot"]);
+    assert!(
+        dot.contains(
+            "label=\"+ audit\\nat most 1000 messages\\nretry 1s 2s 4s 8s → parked\", color=green"
+        ),
+        "{dot}"
+    );
+    assert_eq!(run(folder.path(), &["graph", "missing"]).0, 2);
+}
+
+const TESTS: &str = "\n[[tests]]\nname = \"billing gets orders\"\n\
+    publish = { exchange = \"orders\", key = \"order.created\" }\nreaches = { billing = 1 }\n";
+
+#[test]
+fn test_reports_in_three_formats_and_counts_what_is_untouched() {
+    let orders = format!("{ORDERS}{TESTS}");
+    let folder = folder(&[("topology/a.toml", &orders), ("none/b.toml", ORDERS)]);
+    let at = folder.path();
+    let (code, text, _) = run(at, &["test", "--coverage"]);
+    assert_eq!(code, 0);
+    assert!(
+        text.ends_with("1 of 1 bindings touched by a test\n1 of 1 messages touched by a test\n")
+    );
+    let (_, text, _) = run(at, &["test", "none", "--coverage"]);
+    let expected = "  not touched: orders/order.# → billing (none/b.toml:13)\n";
+    assert!(text.contains(expected), "{text}");
+
+    let wrong = orders.replace("billing = 1 }", "billing = 2 }");
+    fs::write(at.join("topology/a.toml"), wrong).expect("written");
+    let (code, xml, _) = run(at, &["test", "--format", "junit"]);
+    assert_eq!(code, 1);
+    assert!(
+        xml.contains("<testsuite name=\"topology/a.toml\" tests=\"1\" failures=\"1\""),
+        "{xml}"
+    );
+    let (_, json, _) = run(at, &["test", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!(json["failed"], 1);
+}
+
+#[test]
+fn check_reports_in_sarif() {
+    let folder = folder(&[("topology/a.toml", "[queues.q]\nservce = \"a\"\n")]);
+    let (code, text, _) = run(folder.path(), &["check", "--format", "sarif"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!((code, &json["version"]), (1, &serde_json::json!("2.1.0")));
+    assert_eq!(json["runs"][0]["results"][0]["ruleId"], "TOP-002");
+}
