@@ -157,3 +157,71 @@ fn check_reports_in_sarif() {
     assert_eq!((code, &json["version"]), (1, &serde_json::json!("2.1.0")));
     assert_eq!(json["runs"][0]["results"][0]["ruleId"], "TOP-002");
 }
+
+#[test]
+fn definitions_come_in_and_go_out() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/definitions");
+    let sample = sample.join("3.10.8-definitions.json");
+    let sample = sample.to_str().expect("a path");
+    let folder = folder(&[]);
+    let at = folder.path();
+    assert_eq!(run(at, &["import", sample]).0, 2, "two vhosts are two files");
+    let (code, text, left_out) = run(at, &["import", sample, "--vhost", "shop", "--strict"]);
+    assert_eq!(code, 1);
+    assert!(text.contains("[queues.billing]"), "{text}");
+    assert!(left_out.contains("left out: vhost `shop`: policy `ttl`"), "{left_out}");
+    let (code, text, _) = run(at, &["import", sample, "--to-toml", "topology"]);
+    assert_eq!(
+        (code, text.as_str()),
+        (0, "wrote topology/default.toml\nwrote topology/shop.toml\n")
+    );
+    assert_eq!(
+        run(at, &["import", sample, "--to-toml", "topology"]).0,
+        2,
+        "nothing is overwritten"
+    );
+    assert_eq!(run(at, &["fmt", "--check"]).0, 0, "what is written is in order");
+    let (code, json, _) = run(at, &["export", "topology/shop.toml", "--to", "rabbitmq"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!((code, &json["vhosts"][0]["name"]), (0, &serde_json::json!("shop")));
+    fs::write(at.join("bad.json"), "[]").expect("written");
+    assert_eq!(run(at, &["import", "bad.json"]).0, 2);
+}
+
+#[test]
+fn init_makes_a_topology_that_is_fine() {
+    let folder = folder(&[]);
+    let at = folder.path();
+    let (code, text, _) = run(at, &["init"]);
+    assert_eq!(code, 0);
+    assert!(text.contains("wrote ./.github/workflows/topology.yml"), "{text}");
+    assert_eq!(run(at, &["check", "--fail-on", "info"]).0, 0);
+    assert_eq!(run(at, &["test"]).0, 0);
+    assert_eq!(run(at, &["fmt", "--check"]).0, 0);
+    let (code, text, _) = run(at, &["init"]);
+    assert_eq!(code, 0);
+    assert!(text.contains("kept ./topology/orders.toml, which is there already"), "{text}");
+}
+
+#[test]
+fn fmt_puts_files_in_order() {
+    let folder = folder(&[("topology/a.toml", "[exchanges.e]\ntype='fanout' # all\n")]);
+    let at = folder.path();
+    let (code, text, _) = run(at, &["fmt", "--check"]);
+    assert_eq!((code, text.as_str()), (1, "topology/a.toml\n"));
+    assert_eq!(run(at, &["fmt"]).0, 0);
+    let text = fs::read_to_string(at.join("topology/a.toml")).expect("it is there");
+    assert_eq!(text, "[exchanges.e]\ntype = 'fanout' # all\n");
+    assert_eq!(run(at, &["fmt", "--check"]).0, 0);
+    fs::write(at.join("topology/a.toml"), "a = ").expect("written");
+    assert_eq!(run(at, &["fmt"]).0, 2);
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(run(ours, &["fmt", "--check"]).0, 0, "our own files are in order");
+}
+
+#[test]
+fn schema_is_a_document_of_its_own() {
+    let (code, text, _) = run(Path::new("."), &["schema"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!((code, &json["title"]), (0, &serde_json::json!("railpost topology file")));
+}

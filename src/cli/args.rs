@@ -31,6 +31,16 @@ pub(in crate::cli) enum Command {
     Diff(DiffArgs),
     /// Draw a topology, or what a change adds to it and takes away.
     Graph(GraphArgs),
+    /// Put topology files in order: keys, spaces and blank lines. Comments stay.
+    Fmt(FmtArgs),
+    /// Write a first topology, its tests, and a workflow that checks them.
+    Init(InitArgs),
+    /// Write a topology as definitions of RabbitMQ.
+    Export(ExportArgs),
+    /// Make topology files of definitions of RabbitMQ.
+    Import(ImportArgs),
+    /// Print the JSON Schema of topology files, for editors.
+    Schema,
     /// Explain a rule or code that `check` names; without a name, list all.
     Explain(ExplainArgs),
     /// Look at a data directory that no broker uses.
@@ -244,6 +254,67 @@ pub(in crate::cli) enum GraphFormat {
     Svg,
     Dot,
     Mermaid,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 in order, 1 not, with --check, 2 unreadable.")]
+pub(in crate::cli) struct FmtArgs {
+    /// Topology files, or folders of them [default: topology].
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+    /// Change nothing, and name the files that are not in order.
+    #[arg(long)]
+    pub(in crate::cli) check: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "What is there already is never overwritten.")]
+pub(in crate::cli) struct InitArgs {
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(in crate::cli) folder: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "What RabbitMQ has no word for is listed on stderr.
+
+Exit codes: 0 written, 1 the files have errors, 2 unreadable.
+
+Examples:
+  railpost export topology --to rabbitmq > definitions.json")]
+pub(in crate::cli) struct ExportArgs {
+    /// Topology files, or folders of them [default: topology].
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+    #[arg(long, value_enum, default_value_t = ExportTarget::Rabbitmq)]
+    pub(in crate::cli) to: ExportTarget,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum ExportTarget {
+    Rabbitmq,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "What has no form in a topology file is listed on stderr.
+
+Exit codes: 0 written, 1 something is left out, with --strict, 2 unreadable.
+
+Examples:
+  railpost import definitions.json --vhost shop
+  railpost import definitions.json --to-toml topology/")]
+pub(in crate::cli) struct ImportArgs {
+    /// What `GET /api/definitions` or `rabbitmqctl export_definitions` wrote.
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) file: PathBuf,
+    /// Write one file for each vhost into this folder; files that are there stay as they are.
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) to_toml: Option<PathBuf>,
+    /// Only this vhost.
+    #[arg(short = 'V', long, value_name = "NAME")]
+    pub(in crate::cli) vhost: Option<String>,
+    /// Answer "no" when something is left out.
+    #[arg(long)]
+    pub(in crate::cli) strict: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -10,11 +10,14 @@ mod args;
 mod backup;
 mod bench;
 mod check;
+mod definitions;
 mod diff;
 mod exit;
 mod explain;
 mod files;
+mod fmt;
 mod graph;
+mod init;
 mod revision;
 mod route;
 mod serve;
@@ -42,6 +45,11 @@ pub fn main() -> ExitCode {
         Command::Route(args) => route::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Export(args) => definitions::export(&args),
+        Command::Import(args) => definitions::import(&args),
+        Command::Fmt(args) => fmt::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Schema => init::schema(),
         Command::Explain(args) => explain::run(&args),
         Command::Store(args) => store::run(&args),
         Command::Backup(args) => backup::back_up(&args),

@@ -34,6 +34,7 @@ use crate::admin::request::Problem;
 use crate::admin::request::Request;
 use crate::admin::request::Response;
 use crate::server::estate::LiveEstate;
+use crate::server::web;
 
 /// COMPAT: the largest body RabbitMQ takes.
 const BODY_BYTES: usize = 20_000_000;
@@ -57,12 +58,8 @@ pub(in crate::server) async fn run(estate: LiveEstate, listener: TcpListener) {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(serve)
-        .with_state(Arc::new(state))
-        .into_make_service_with_connect_info::<SocketAddr>();
-    let stopped = async move { node.stopped().await };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "the management listener failed");
-    }
+        .with_state(Arc::new(state));
+    web::serve(listener, router, web::BOUNDS, node.stopped()).await;
 }
 
 /// Whether publishers are let in: traffic is for another broker while the disk is nearly full.

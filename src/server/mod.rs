@@ -30,3 +30,4 @@ mod storage_thread;
 mod timer;
 mod turn;
 mod vhosts;
+mod web;

@@ -14,7 +14,8 @@ use crate::topology::load::mistake;
 use crate::topology::load::name;
 use crate::topology::source::Located;
 
-const SHAPE: Shape = Shape { keys: &["rule", "reason", "until"], instead: &[] };
+pub(in crate::topology) const ALLOW: Shape =
+    Shape { keys: &["rule", "reason", "until"], instead: &[] };
 
 /// Reads the `allow` of an object or a file.
 pub(in crate::topology) fn load(
@@ -26,7 +27,7 @@ pub(in crate::topology) fn load(
     let Some(item) = fields.get("allow") else { return };
     for element in item.list(report) {
         let subject = format!("an `allow` of {}", fields.subject);
-        if let Some(entry) = element.fields(subject, &SHAPE, report) {
+        if let Some(entry) = element.fields(subject, &ALLOW, report) {
             allows.extend(one(&entry, scope, report));
         }
     }

@@ -69,13 +69,37 @@ pub(in crate::topology) const MESSAGE: Shape = Shape {
     instead: &[("routing_key", "write `key`"), ("service", "write `from`")],
 };
 
-const QUEUE_MESSAGE: Shape = Shape {
+pub(in crate::topology) const QUEUE_MESSAGE: Shape = Shape {
     keys: &["from", "order", "headers", "description"],
     instead: &[("key", "a message to a queue goes by the queue's name: delete `key`")],
 };
 
 pub(in crate::topology) const REDECLARE: [(&str, bool); 2] =
     [("refuse", false), ("tolerate", true)];
+
+/// The words of `delivers`.
+pub(in crate::topology) const DELIVERS: [(&str, Delivers); 2] =
+    [("broadcast", Delivers::Broadcast), ("work", Delivers::Work)];
+
+/// The words of `unroutable`.
+pub(in crate::topology) const UNROUTABLE: [(&str, Unroutable); 4] = [
+    ("return", Unroutable::Return),
+    ("park", Unroutable::Park),
+    ("reject", Unroutable::Reject),
+    ("drop", Unroutable::Drop),
+];
+
+/// The words of `type`.
+pub(in crate::topology) const KINDS: [(&str, Kind); 8] = [
+    ("direct", Kind::Direct),
+    ("fanout", Kind::Fanout),
+    ("topic", Kind::Topic),
+    ("headers", Kind::Headers),
+    ("x-consistent-hash", Kind::ConsistentHash),
+    ("x-modulus-hash", Kind::ModulusHash),
+    ("x-random", Kind::Random),
+    ("x-local-random", Kind::LocalRandom),
+];
 
 /// Reads one exchange.
 pub(in crate::topology) fn load(
@@ -84,14 +108,6 @@ pub(in crate::topology) fn load(
     vhost: &Vhost,
     report: &mut Report,
 ) -> Exchange {
-    const DELIVERS: [(&str, Delivers); 2] =
-        [("broadcast", Delivers::Broadcast), ("work", Delivers::Work)];
-    const UNROUTABLE: [(&str, Unroutable); 4] = [
-        ("return", Unroutable::Return),
-        ("park", Unroutable::Park),
-        ("reject", Unroutable::Reject),
-        ("drop", Unroutable::Drop),
-    ];
     let kind = kind(fields, report);
     let arguments = argument::arguments(fields, "arguments", report);
     check_arguments(fields, &arguments, report);
@@ -124,16 +140,6 @@ pub(in crate::topology) fn load(
 }
 
 fn kind(fields: &Fields<'_>, report: &mut Report) -> Located<Kind> {
-    const KINDS: [(&str, Kind); 8] = [
-        ("direct", Kind::Direct),
-        ("fanout", Kind::Fanout),
-        ("topic", Kind::Topic),
-        ("headers", Kind::Headers),
-        ("x-consistent-hash", Kind::ConsistentHash),
-        ("x-modulus-hash", Kind::ModulusHash),
-        ("x-random", Kind::Random),
-        ("x-local-random", Kind::LocalRandom),
-    ];
     let found = match fields.get("type") {
         Some(item) => item.word(&KINDS, report),
         None => {

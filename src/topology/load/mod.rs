@@ -3,17 +3,18 @@
 
 mod allow;
 mod argument;
-mod exchange;
+pub(in crate::topology) mod exchange;
 mod fields;
 mod limits;
 pub mod mistake;
-mod name;
+pub(in crate::topology) mod name;
 mod publish;
-mod queue;
+pub(in crate::topology) mod queue;
 mod queue_argument;
-mod retry;
-mod scenario;
-mod service;
+pub(in crate::topology) mod retry;
+pub(in crate::topology) mod scenario;
+pub mod schema;
+pub(in crate::topology) mod service;
 pub(in crate::topology) mod value;
 
 use toml::de::DeTable;
@@ -48,7 +49,7 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-const FILE: Shape = Shape {
+pub(in crate::topology) const FILE: Shape = Shape {
     keys: &["vhost", "services", "exchanges", "queues", "retry", "tests", "allow"],
     instead: &[
         ("service", "write `[services.NAME]`"),

@@ -101,8 +101,9 @@ pub(in crate::topology) enum Loaded {
     PerInstance(PerInstance),
 }
 
-#[derive(Clone, Copy)]
-enum Word {
+/// A word of `consumers`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::topology) enum Word {
     Compete,
     SingleActive,
     PerInstance,
@@ -110,13 +111,20 @@ enum Word {
     Tap,
 }
 
-const CONSUMERS: [(&str, Word); 5] = [
+/// The words of `consumers`.
+pub(in crate::topology) const CONSUMERS: [(&str, Word); 5] = [
     ("compete", Word::Compete),
     ("single-active", Word::SingleActive),
     ("per-instance", Word::PerInstance),
     ("keyed", Word::Keyed),
     ("tap", Word::Tap),
 ];
+
+/// The words of `requeue`.
+pub(in crate::topology) const REQUEUE: [(&str, bool); 2] = [("retry", false), ("immediate", true)];
+
+/// The words of `on_failure`.
+pub(in crate::topology) const ON_FAILURE: [(&str, bool); 2] = [("skip", false), ("hold", true)];
 
 /// Reads one queue.
 pub(in crate::topology) fn load(
@@ -146,7 +154,6 @@ pub(in crate::topology) fn load(
     }
     let flag =
         |key, default, report: &mut Report| fields.flag(key, report).map_or(default, |it| it.value);
-    const REQUEUE: [(&str, bool); 2] = [("retry", false), ("immediate", true)];
     let mut queue = Queue {
         origin: fields.origin,
         description,
@@ -199,7 +206,6 @@ fn mode(fields: &Fields<'_>, word: Option<Located<Word>>, report: &mut Report) -
         Some(Word::SingleActive) => Mode::SingleActive,
         Some(Word::Tap) => Mode::Tap,
         Some(Word::Keyed) => {
-            const ON_FAILURE: [(&str, bool); 2] = [("skip", false), ("hold", true)];
             let source = match fields.get("key") {
                 Some(item) => exchange::key_source(&item, report),
                 None => {

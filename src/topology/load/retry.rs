@@ -54,8 +54,13 @@ const MAX: Millis = Millis(60_000);
 /// COMPAT: RabbitMQ's limit for quorum queues.
 const DELIVERY_LIMIT: u32 = 20;
 
-const THEN: [(&str, Then); 3] =
+/// The words of `then`.
+pub(in crate::topology) const THEN: [(&str, Then); 3] =
     [("park", Then::Park), ("dead-letter", Then::DeadLetter), ("drop", Then::Drop)];
+
+/// The words of `counts`, and where each stands.
+pub(in crate::topology) const COUNTS: [(&str, usize); 3] =
+    [("rejected", 0), ("nacked", 1), ("ack-timeout", 2)];
 
 /// Reads a policy. What is wrong in it is reported and has its default.
 pub(in crate::topology) fn load(
@@ -97,15 +102,14 @@ pub(in crate::topology) fn load(
 }
 
 fn counts(item: &Item<'_, '_>, report: &mut Report) -> Option<Counts> {
-    const WORDS: [(&str, usize); 3] = [("rejected", 0), ("nacked", 1), ("ack-timeout", 2)];
     let all = item.list(report);
     if all.is_empty() && matches!(item.value, toml::de::DeValue::Array(_)) {
         let title = format!("{} is empty, so that nothing is ever retried", item.what());
         let help = "name what counts as a failed attempt, or delete the line for all of it";
         return item.bad(title, "empty", help, report);
     }
-    let mut chosen = [false; WORDS.len()];
-    for word in all.iter().filter_map(|it| it.word(&WORDS, report)) {
+    let mut chosen = [false; COUNTS.len()];
+    for word in all.iter().filter_map(|it| it.word(&COUNTS, report)) {
         chosen[word.value] = true;
     }
     let [rejected, nacked, ack_timeout] = chosen;

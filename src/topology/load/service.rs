@@ -146,19 +146,31 @@ fn text(identity: &Identity) -> String {
     }
 }
 
+/// The words of `enforce`.
+pub(in crate::topology) const ENFORCE: [(&str, Enforce); 3] =
+    [("deny", Enforce::Deny), ("warn", Enforce::Warn), ("off", Enforce::Off)];
+
+/// The words of `undeclared`.
+pub(in crate::topology) const UNDECLARED: [(&str, Enforce); 3] =
+    [("allow", Enforce::Off), ("warn", Enforce::Warn), ("deny", Enforce::Deny)];
+
+/// The words of `identity`.
+pub(in crate::topology) const IDENTITY: [(&str, bool); 2] =
+    [("any", false), ("authenticated", true)];
+
+/// The words of `late_ack`.
+pub(in crate::topology) const LATE_ACK: [(&str, bool); 2] =
+    [("requeue", false), ("close-channel", true)];
+
+/// The words of `client_x_death`.
+pub(in crate::topology) const X_DEATH: [(&str, bool); 2] = [("honour", false), ("ignore", true)];
+
 /// Adds a file's `[vhost]` table to what other files said.
 pub(in crate::topology) fn load_settings(
     settings: &mut VhostSettings,
     fields: &Fields<'_>,
     report: &mut Report,
 ) {
-    const ENFORCE: [(&str, Enforce); 3] =
-        [("deny", Enforce::Deny), ("warn", Enforce::Warn), ("off", Enforce::Off)];
-    const UNDECLARED: [(&str, Enforce); 3] =
-        [("allow", Enforce::Off), ("warn", Enforce::Warn), ("deny", Enforce::Deny)];
-    const IDENTITY: [(&str, bool); 2] = [("any", false), ("authenticated", true)];
-    const LATE_ACK: [(&str, bool); 2] = [("requeue", false), ("close-channel", true)];
-    const X_DEATH: [(&str, bool); 2] = [("honour", false), ("ignore", true)];
     let durability = fields.word("durability", &DURABILITY, report);
     once(&mut settings.durability, durability, ("durability", fields), report);
     let enforce = fields.word("enforce", &ENFORCE, report);
