@@ -28,6 +28,7 @@ pub enum Action {
     Explain,
     Peek,
     Cancel,
+    Lots,
     Parked,
     Redrive,
     Discard,
@@ -69,7 +70,7 @@ const SELECTOR: [(&str, &str, &str); 6] = [
 ];
 
 /// Everything there is.
-pub const ROUTES: [Route; 15] = [
+pub const ROUTES: [Route; 16] = [
     Route {
         summary: "This description, as OpenAPI.",
         ..route(Action::Describe, Method::Get, "/openapi.json")
@@ -102,6 +103,11 @@ pub const ROUTES: [Route; 15] = [
     Route {
         summary: "Drops one message that waits for its time in a delayed exchange's queue.",
         ..route(Action::Cancel, Method::Delete, "/queues/{vhost}/{queue}/messages/{id}")
+    },
+    Route {
+        summary: "The parking lots that hold something, their messages counted by reason.",
+        query: &[("vhost", "Only this one.")],
+        ..route(Action::Lots, Method::Get, "/parked")
     },
     Route {
         summary: "The parked messages of a queue, counted by reason.",
@@ -169,6 +175,7 @@ fn dispatch<E: Operations>(estate: &E, caller: &Caller, request: &Request) -> Ou
         (Action::Explain, _) => route::explain(estate, caller, request),
         (Action::Peek, [vhost, queue]) => peek::messages(estate, caller, request, vhost, queue),
         (Action::Cancel, [vhost, queue, id]) => retries::cancel(estate, caller, vhost, queue, id),
+        (Action::Lots, _) => parked::lots(estate, caller, request),
         (Action::Parked, [vhost, queue]) => parked::groups(estate, caller, vhost, queue),
         (Action::Redrive, [vhost, queue]) => {
             parked::begin(estate, caller, request, (vhost, queue), job::Kind::Redrive)
