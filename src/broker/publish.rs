@@ -144,7 +144,12 @@ pub fn check<H: Host>(
     }
 }
 
-fn find_routes(vhost: &Vhost, message: &Message, routes: &mut Routes) -> Result<(), PublishError> {
+/// The queues a message reaches.
+pub fn find_routes(
+    vhost: &Vhost,
+    message: &Message,
+    routes: &mut Routes,
+) -> Result<(), PublishError> {
     let publication = Publication {
         exchange: message.exchange(),
         routing_key: message.routing_key(),

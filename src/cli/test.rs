@@ -7,7 +7,7 @@ use crate::cli::args::TestFormat;
 use crate::cli::exit::Exit;
 use crate::cli::sound;
 use crate::topology::coverage;
-use crate::topology::run;
+use crate::topology::run::Runner;
 use crate::topology::scenario::Scenario;
 use crate::topology::verdict;
 use crate::topology::verdict::Verdict;
@@ -21,9 +21,10 @@ pub(in crate::cli) fn run(args: &TestArgs) -> Exit {
     let wanted = |it: &&Scenario| args.filter.as_ref().is_none_or(|text| it.name.contains(text));
     let mut verdicts = Vec::new();
     for vhost in topology.vhosts.values() {
+        let mut runner = Runner::new(&topology, vhost);
         for scenario in vhost.scenarios.iter().filter(wanted) {
             let begun = Instant::now();
-            let failures = run::run(&topology, vhost, scenario);
+            let failures = runner.run(scenario);
             let verdict = Verdict::new(&topology, scenario, &failures, begun.elapsed());
             if args.format == TestFormat::Text {
                 print!("{}", verdict.text());

@@ -1,6 +1,8 @@
 //! Running the `[[tests]]` of topology files, in virtual time, on the routing table and the queues
 //! that the live broker has.
 
+mod part;
+
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
@@ -36,6 +38,7 @@ use crate::topology::apply::apply;
 use crate::topology::declared::Queue;
 use crate::topology::declared::Topology;
 use crate::topology::declared::Vhost;
+use crate::topology::run::part::Whole;
 use crate::topology::scenario::Counted;
 use crate::topology::scenario::INSTANCES;
 use crate::topology::scenario::Outcome;
@@ -59,10 +62,31 @@ const DELIVERIES_MAX: usize = 1_000_000;
 /// When virtual time begins; not 0, which means "never" in some places.
 const START: Timestamp = Timestamp(1_000_000_000_000);
 
-/// Runs one test; what did not hold, in the order of the file. Deterministic: retries come without
-/// jitter.
-pub fn run(topology: &Topology, vhost: &Vhost, scenario: &Scenario) -> Vec<Failure> {
-    let mut run = match Run::new(topology, vhost, scenario) {
+/// Runs the tests of one vhost.
+#[allow(missing_debug_implementations, reason = "a whole broker would be shown")]
+pub struct Runner<'t> {
+    topology: &'t Topology,
+    whole: Result<Whole, String>,
+}
+
+impl<'t> Runner<'t> {
+    pub fn new(topology: &'t Topology, vhost: &'t Vhost) -> Runner<'t> {
+        Runner { topology, whole: Whole::new(topology, vhost) }
+    }
+
+    /// Runs one test; what did not hold, in the order of the file. Deterministic: retries come
+    /// without jitter.
+    pub fn run(&mut self, scenario: &Scenario) -> Vec<Failure> {
+        let failed = |text: &String| vec![Failure { origin: scenario.origin, text: text.clone() }];
+        match &mut self.whole {
+            Ok(whole) => play(self.topology, &whole.part(scenario), scenario),
+            Err(text) => failed(text),
+        }
+    }
+}
+
+fn play(topology: &Topology, part: &Vhost, scenario: &Scenario) -> Vec<Failure> {
+    let mut run = match Run::new(topology, part, scenario) {
         Ok(run) => run,
         Err(text) => return vec![Failure { origin: scenario.origin, text }],
     };
@@ -131,8 +155,7 @@ impl<'t> Run<'t> {
     ) -> Result<Run<'t>, String> {
         let empty = vhost::Vhost::new(vhost.name.clone());
         let mut memory = Memory::new(empty, Inbox::default(), START);
-        apply(&mut memory, &without_jitter(vhost), &topology.sources)
-            .map_err(|conflicts| conflicts.join("; "))?;
+        apply(&mut memory, vhost, &topology.sources).map_err(|it| it.join("; "))?;
         let id = |it: &'t Queue| Some((memory.vhost.table.queue(&it.name)?, it));
         let queues = vhost.queues.values().filter_map(id).collect();
         let mut run = Run {
@@ -423,17 +446,6 @@ fn times(all: &[Millis]) -> String {
         return "no time at all".to_owned();
     }
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// The same declarations, with retries to the millisecond.
-fn without_jitter(vhost: &Vhost) -> Vhost {
-    let mut vhost = vhost.clone();
-    for queue in vhost.queues.values_mut() {
-        if let Some(policy) = &mut queue.retry {
-            policy.value.jitter_milli.value = 0;
-        }
-    }
-    vhost
 }
 
 #[cfg(test)]

@@ -10,8 +10,13 @@ fn outcome(text: &str) -> Vec<(String, Vec<String>)> {
     assert_eq!(Tally::of(&loaded.diagnostics).errors, 0, "{:#?}", loaded.diagnostics);
     let mut all = Vec::new();
     for vhost in loaded.topology.vhosts.values() {
+        let mut runner = Runner::new(&loaded.topology, vhost);
+        let mut whole = Whole::new(&loaded.topology, vhost).expect("can be declared");
+        whole.divisible = false;
         for scenario in &vhost.scenarios {
-            let failures = run(&loaded.topology, vhost, scenario);
+            let failures = runner.run(scenario);
+            let of_all = play(&loaded.topology, &whole.part(scenario), scenario);
+            assert_eq!(failures, of_all, "a part is as good as the whole");
             let texts = failures.into_iter().map(|it| it.text).collect();
             all.push((scenario.name.value.clone(), texts));
         }
