@@ -164,6 +164,11 @@ async fn parked_messages_are_looked_at_sent_back_and_discarded() {
     assert_eq!((payloads(&messages), next), (vec!["d"], Value::Null));
     assert_eq!(messages[0]["redelivered"], false);
 
+    let figures = guest.get("/v1/queues/%2F/bills").await;
+    assert_eq!((&figures["ready"], &figures["unacked"]), (&json!(4), &json!(0)));
+    assert!(figures["oldest_ready_age_ms"].is_u64(), "{figures}");
+    assert_eq!(figures["oldest_unacked_age_ms"], Value::Null);
+
     assert_eq!(guest.take("bills", 4, "reject_requeue_false").await.len(), 4);
     assert!(guest.peek("bills", "").await.0.is_empty());
     let (parked, _) = guest.peek("bills", "state=parked").await;
@@ -290,6 +295,10 @@ async fn routes_topology_pauses_and_health() {
     assert_eq!(guest.get("/v1/openapi.json").await["openapi"], "3.1.0");
     assert_eq!(guest.call("PUT", "/v1/jobs", "").await.status, 405);
 
+    let audit = guest.get("/v1/audit?limit=1").await;
+    assert_eq!((&audit[0]["path"], &audit[0]["status"]), (&json!("/v1/jobs"), &json!(405)));
+    assert_eq!(audit.as_array().expect("a list").len(), 1);
+
     // Who may not read a queue may not look into it either.
     let user = json!({ "password": "pw", "tags": "management" });
     guest.wants(201, "PUT", "/api/users/app", user).await;
@@ -299,5 +308,66 @@ async fn routes_topology_pauses_and_health() {
     assert!(app.peek("slow", "").await.0.is_empty());
     app.wants(401, "GET", "/v1/queues/%2F/bills/messages", Value::Null).await;
     app.wants(401, "POST", "/v1/queues/%2F/slow/pause", Value::Null).await;
+    app.wants(401, "GET", "/v1/audit", Value::Null).await;
+    server.stop().await;
+}
+
+/// A stream of events that is being read.
+struct Stream {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Stream {
+    async fn open(tool: Tool, topics: &str) -> Stream {
+        let mut stream = TcpStream::connect(tool.address).await.expect("connects");
+        let login = STANDARD.encode(tool.login);
+        let request = format!(
+            "GET /v1/events?topics={topics} HTTP/1.1\r\nHost: test\r\n\
+             Authorization: Basic {login}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("writes");
+        Stream { stream, text: String::new() }
+    }
+
+    /// Reads until this has come.
+    async fn until(&mut self, wanted: &str) {
+        let reading = async {
+            let mut bytes = [0; 4096];
+            while !self.text.contains(wanted) {
+                let n = self.stream.read(&mut bytes).await.expect("reads");
+                assert!(n > 0, "it ends: {}", self.text);
+                self.text.push_str(&String::from_utf8_lossy(&bytes[..n]));
+            }
+        };
+        let read = tokio::time::timeout(PATIENCE, reading).await;
+        assert!(read.is_ok(), "`{wanted}` does not come: {}", self.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_tell_everything_and_then_what_changed_to_a_bounded_number_of_readers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(&folder.path().join("data")).await;
+    let guest = Tool::new(&server, "guest:guest");
+    let mut stream = Stream::open(guest, "queue:%2F/bills").await;
+    stream.until("text/event-stream").await;
+    stream.until("event: snapshot").await;
+    stream.until("\"ready\":0").await;
+    assert!(!stream.text.contains("slow"), "{}", stream.text);
+    guest.publish("bills", "a").await;
+    stream.until("event: delta").await;
+    stream.until("\"ready\":1").await;
+
+    let mut open = vec![stream];
+    while open.len() < 64 {
+        let mut stream = Stream::open(guest, "jobs").await;
+        stream.until("event: snapshot").await;
+        open.push(stream);
+    }
+    Stream::open(guest, "jobs").await.until("too_many_streams").await;
+    Stream::open(Tool { login: "guest:no", ..guest }, "jobs").await.until(" 401 ").await;
+    // Messages flow all the while, and the server stops although streams are open.
+    assert_eq!(guest.take("bills", 1, "ack_requeue_false").await, ["a"]);
     server.stop().await;
 }

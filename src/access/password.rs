@@ -91,6 +91,15 @@ impl PasswordHash {
         PasswordHash::with(Algorithm::Sha256, salt.to_vec(), password)
     }
 
+    /// A hash in a form of RabbitMQ's that its definitions may have.
+    ///
+    /// # Panics
+    /// With argon2id, whose salt is longer: see [`PasswordHash::new`].
+    pub fn imported(algorithm: Algorithm, salt: [u8; 4], password: &str) -> PasswordHash {
+        assert!(!matches!(algorithm, Algorithm::Argon2id(_)), "its salt is longer");
+        PasswordHash::with(algorithm, salt.to_vec(), password)
+    }
+
     /// The hash of a new password; takes about 40 ms and 19 MiB.
     pub fn new(salt: [u8; 16], password: &str) -> PasswordHash {
         PasswordHash::with(Algorithm::Argon2id(COST), salt.to_vec(), password)

@@ -27,9 +27,12 @@ pub const PARKED_AT: &str = "x-railpost-parked-at";
 /// An array of tables `{attempt, at-ms, failure, consumer-tag, connection-name}`.
 pub const ATTEMPTS: &str = "x-railpost-attempts";
 
+/// What a parking lot is called, behind the name of its queue.
+pub const PARKED_SUFFIX: &str = ".parked";
+
 /// The name of a queue's parking lot.
 pub fn parked_name(queue: &str) -> QueueName {
-    QueueName::from(format!("{queue}.parked"))
+    QueueName::from(format!("{queue}{PARKED_SUFFIX}"))
 }
 
 /// Moves a message that failed for good to the parking lot of its queue, in one record of the log.

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use clap::ValueEnum;
 
 use crate::cli::bench::args::BenchArgs;
+use crate::cli::client::ClientCommand;
 
 /// An AMQP 0-9-1 message router with reviewed topology files.
 #[derive(Debug, Parser)]
@@ -51,6 +52,8 @@ pub(in crate::cli) enum Command {
     Restore(RestoreArgs),
     /// Measure a broker.
     Bench(Box<BenchArgs>),
+    #[command(flatten)]
+    Client(Box<ClientCommand>),
 }
 
 #[derive(Debug, clap::Args)]

@@ -13,8 +13,12 @@ pub(in crate::cli) enum Exit {
     Unusable,
     /// There are differences, in the words of `--detailed-exitcode`. COMPAT: Terraform's.
     Changes,
+    /// Some of many things were done.
+    Partial,
     /// The broker cannot be reached, or refuses the login.
     Unreachable,
+    /// Not done: nobody said that it may be, or who asks has no right to it.
+    Refused,
     /// What was measured is beyond a limit that was given.
     LimitsMissed,
     /// Somebody pressed Ctrl-C; the rest was done in good order.
@@ -30,7 +34,9 @@ impl From<Exit> for ExitCode {
             Exit::Fine => 0,
             Exit::Findings => 1,
             Exit::Unusable | Exit::Changes => 2,
+            Exit::Partial => 3,
             Exit::Unreachable => 4,
+            Exit::Refused => 5,
             Exit::LimitsMissed => 6,
             Exit::Interrupted => 130,
             Exit::DiskFailed => 74,

@@ -10,6 +10,7 @@ mod args;
 mod backup;
 mod bench;
 mod check;
+mod client;
 mod definitions;
 mod diff;
 mod exit;
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Backup(args) => backup::back_up(&args),
         Command::Restore(args) => backup::restore(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Client(command) => client::run(&command),
     };
     exit.into()
 }

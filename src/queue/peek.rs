@@ -56,6 +56,15 @@ pub struct Look {
     pub unread: Vec<Unread>,
 }
 
+/// Since when the longest waiting messages wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Oldest {
+    /// When the oldest ready message was published; of those in memory, which has the front.
+    pub ready: Option<Timestamp>,
+    /// When the oldest unacked message was delivered.
+    pub unacked: Option<Timestamp>,
+}
+
 /// A message that an operator took out of a queue; nothing is erased yet.
 #[derive(Clone, Debug)]
 pub struct TakenOut {
@@ -77,6 +86,14 @@ impl Queue {
                 Look { seen: Vec::new(), unread: unread.into_iter().collect() }
             }
             Queue::Stream(_) => Look::default(),
+        }
+    }
+
+    /// Looks at every message in memory. Of a stream nothing is known.
+    pub fn oldest(&self) -> Oldest {
+        match self {
+            Queue::Work(it) => it.oldest(),
+            Queue::Stream(_) => Oldest::default(),
         }
     }
 
@@ -182,6 +199,16 @@ impl WorkQueue {
             unread.retain(|it| it.from < last.seq);
         }
         Look { seen, unread }
+    }
+
+    fn oldest(&self) -> Oldest {
+        let levels = self.levels.iter().flat_map(Ready::iter);
+        let ready = levels.chain(&self.suspects).chain(self.lanes.iter());
+        let published = ready.filter_map(|it| Some(it.message.as_ref()?.published_at()));
+        Oldest {
+            ready: published.min(),
+            unacked: self.unacked.iter().map(|(_, it)| it.delivered_at).min(),
+        }
     }
 
     fn take_out(&mut self, seq: Seq, read: Option<&Message>) -> Option<TakenOut> {

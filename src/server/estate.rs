@@ -27,6 +27,7 @@ use crate::broker::declare::DeclareError;
 use crate::broker::publish::PublishError;
 use crate::broker::vhost::Profile;
 use crate::server::access;
+use crate::server::audit::Audit;
 use crate::server::jobs::Jobs;
 use crate::server::link::Link;
 use crate::server::node::Node;
@@ -47,6 +48,7 @@ pub(in crate::server) struct LiveEstate {
     pub(in crate::server) node: Arc<Node>,
     pub(in crate::server) about: About,
     pub(in crate::server) jobs: Arc<Jobs>,
+    pub(in crate::server) audit: Arc<Audit>,
 }
 
 /// What does not change while the broker runs.

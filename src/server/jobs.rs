@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::admin::v1::audit::AuditEntry;
 use crate::admin::v1::estate::Operations;
 use crate::admin::v1::job;
 use crate::admin::v1::job::Job;
@@ -60,6 +61,10 @@ impl Operations for LiveEstate {
     fn jobs(&self) -> Vec<(u64, Job, Progress)> {
         let all = self.jobs.all.lock();
         all.iter().map(|(id, (job, progress))| (*id, job.clone(), progress.clone())).collect()
+    }
+
+    fn audit(&self) -> Vec<AuditEntry> {
+        self.audit.all()
     }
 
     fn stop_job(&self, id: u64) -> bool {

@@ -33,7 +33,9 @@ use crate::admin::request::Method;
 use crate::admin::request::Problem;
 use crate::admin::request::Request;
 use crate::admin::request::Response;
+use crate::admin::v1::audit::AuditEntry;
 use crate::server::estate::LiveEstate;
+use crate::server::events;
 use crate::server::web;
 
 /// COMPAT: the largest body RabbitMQ takes.
@@ -48,12 +50,18 @@ const AT_A_TIME: usize = 16;
 struct Management {
     estate: Arc<LiveEstate>,
     turns: Semaphore,
+    /// Places for streams of events.
+    streams: Arc<Semaphore>,
 }
 
 /// Serves the API until the server stops.
 pub(in crate::server) async fn run(estate: LiveEstate, listener: TcpListener) {
     let node = Arc::clone(&estate.node);
-    let state = Management { estate: Arc::new(estate), turns: Semaphore::new(AT_A_TIME) };
+    let state = Management {
+        estate: Arc::new(estate),
+        turns: Semaphore::new(AT_A_TIME),
+        streams: Arc::new(Semaphore::new(events::OPEN_MAX)),
+    };
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -114,11 +122,17 @@ async fn serve(
     };
     let user = caller.user.name.clone();
     let request = Request { method, path, query, body, reason };
+    if api == Api::Native && method == Method::Get && request.path == ["events"] && !no_body {
+        return state.stream(caller, request).await;
+    }
     let response = state.answer(api, caller, request).await;
     if method != Method::Get {
         // Bodies may hold passwords: what is named in the path is enough.
         let status = response.status;
-        tracing::info!(target: "audit", %peer, %user, method = said.0, path = said.1, status);
+        let (method, path) = said;
+        let at = state.estate.node.clock.now();
+        let peer = peer.to_string();
+        state.estate.audit.note(AuditEntry { at, peer, user, method, path, status });
     }
     to_http(response, no_body)
 }
@@ -154,6 +168,24 @@ impl Management {
                     LoginError::UnknownUser | LoginError::WrongPassword => "Login failed",
                 }))
             }
+        }
+    }
+
+    async fn stream(&self, caller: Caller, request: Request) -> HttpResponse {
+        let Ok(place) = Arc::clone(&self.streams).try_acquire_owned() else {
+            let reason = format!("{} streams are open; close one", events::OPEN_MAX);
+            let body = json!({ "error": "too_many_streams", "reason": reason });
+            return to_http(Response { status: 503, ..Response::ok(body) }, false);
+        };
+        match events::open(Arc::clone(&self.estate), caller, request, place).await {
+            Ok(events) => {
+                let kind = [
+                    (header::CONTENT_TYPE, "text/event-stream"),
+                    (header::CACHE_CONTROL, "no-cache"),
+                ];
+                (kind, Body::new(events)).into_response()
+            }
+            Err(problem) => to_http(problem.response(), false),
         }
     }
 

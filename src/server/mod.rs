@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod audit;
 pub mod clock;
 pub mod config;
 mod connection;
@@ -13,6 +14,7 @@ pub mod control;
 mod declare;
 pub mod disk;
 mod estate;
+mod events;
 mod http;
 mod jobs;
 mod link;

@@ -1,6 +1,7 @@
 //! What the native API needs of whoever runs the broker, beyond the management API's wishes.
 
 use crate::admin::estate::Estate;
+use crate::admin::v1::audit::AuditEntry;
 use crate::admin::v1::job::Job;
 use crate::admin::v1::job::Progress;
 use crate::amqp::id::QueueId;
@@ -18,6 +19,9 @@ pub trait Operations: Estate {
 
     /// The jobs that run and the last ones that ended, by number.
     fn jobs(&self) -> Vec<(u64, Job, Progress)>;
+
+    /// The last requests to change something, the oldest first.
+    fn audit(&self) -> Vec<AuditEntry>;
 
     /// Ends a job before its next message; `false` when there is none of that number.
     fn stop_job(&self, id: u64) -> bool;

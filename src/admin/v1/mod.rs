@@ -1,7 +1,9 @@
 //! The native API, `/v1`: what railpost can do that the management API has no words for. The same
 //! logins and rights; what is changed here is in [`ROUTES`], from which its description is made.
 
+pub mod audit;
 pub mod estate;
+pub mod events;
 pub mod job;
 pub mod openapi;
 pub mod parked;
@@ -11,6 +13,8 @@ pub mod retries;
 pub mod route;
 pub mod selector;
 pub mod topology;
+
+use serde_json::json;
 
 use crate::admin::caller::Caller;
 use crate::admin::request::Method;
@@ -26,8 +30,10 @@ pub enum Action {
     Describe,
     Topology,
     Explain,
+    Figures,
     Peek,
     Cancel,
+    Lots,
     Parked,
     Redrive,
     Discard,
@@ -38,6 +44,8 @@ pub enum Action {
     Jobs,
     Job,
     StopJob,
+    Audit,
+    Events,
 }
 
 /// A line of the router and of the API's description.
@@ -69,7 +77,7 @@ const SELECTOR: [(&str, &str, &str); 6] = [
 ];
 
 /// Everything there is.
-pub const ROUTES: [Route; 15] = [
+pub const ROUTES: [Route; 19] = [
     Route {
         summary: "This description, as OpenAPI.",
         ..route(Action::Describe, Method::Get, "/openapi.json")
@@ -90,6 +98,10 @@ pub const ROUTES: [Route; 15] = [
         ..route(Action::Explain, Method::Get, "/route")
     },
     Route {
+        summary: "How many messages are ready, unacked and delayed, and how old the oldest are.",
+        ..route(Action::Figures, Method::Get, "/queues/{vhost}/{queue}")
+    },
+    Route {
         summary: "Looks at messages. Nothing changes: none is delivered, marked or moved.",
         query: &[
             ("state", "`ready`, `unacked`, `delayed` or `parked`; else `ready`."),
@@ -102,6 +114,11 @@ pub const ROUTES: [Route; 15] = [
     Route {
         summary: "Drops one message that waits for its time in a delayed exchange's queue.",
         ..route(Action::Cancel, Method::Delete, "/queues/{vhost}/{queue}/messages/{id}")
+    },
+    Route {
+        summary: "The parking lots that hold something, their messages counted by reason.",
+        query: &[("vhost", "Only this one.")],
+        ..route(Action::Lots, Method::Get, "/parked")
     },
     Route {
         summary: "The parked messages of a queue, counted by reason.",
@@ -150,6 +167,19 @@ pub const ROUTES: [Route; 15] = [
         summary: "Ends a job; what it has done stays done.",
         ..route(Action::StopJob, Method::Delete, "/jobs/{id}")
     },
+    Route {
+        summary: "Who changed what over HTTP since the start, the newest first.",
+        query: &[("user", "Only what this one did."), ("limit", "At most so many, else 100.")],
+        ..route(Action::Audit, Method::Get, "/audit")
+    },
+    Route {
+        summary: "A stream of events: `snapshot`, then once a second `delta` with what changed.",
+        query: &[(
+            "topics",
+            "`overview`, `queues`, `jobs`, `queue:VHOST/QUEUE`, with commas between; else all.",
+        )],
+        ..route(Action::Events, Method::Get, "/events")
+    },
 ];
 
 const fn route(action: Action, method: Method, path: &'static str) -> Route {
@@ -167,8 +197,10 @@ fn dispatch<E: Operations>(estate: &E, caller: &Caller, request: &Request) -> Ou
         (Action::Describe, _) => Ok(Response::ok(openapi::document())),
         (Action::Topology, _) => topology::topology(estate, caller, request),
         (Action::Explain, _) => route::explain(estate, caller, request),
+        (Action::Figures, [vhost, queue]) => queues::figures(estate, caller, vhost, queue),
         (Action::Peek, [vhost, queue]) => peek::messages(estate, caller, request, vhost, queue),
         (Action::Cancel, [vhost, queue, id]) => retries::cancel(estate, caller, vhost, queue, id),
+        (Action::Lots, _) => parked::lots(estate, caller, request),
         (Action::Parked, [vhost, queue]) => parked::groups(estate, caller, vhost, queue),
         (Action::Redrive, [vhost, queue]) => {
             parked::begin(estate, caller, request, (vhost, queue), job::Kind::Redrive)
@@ -183,6 +215,11 @@ fn dispatch<E: Operations>(estate: &E, caller: &Caller, request: &Request) -> Ou
         (Action::Jobs, _) => parked::jobs(estate, caller),
         (Action::Job, [id]) => parked::job(estate, caller, id),
         (Action::StopJob, [id]) => parked::stop(estate, caller, id),
+        (Action::Audit, _) => audit::audit(estate, caller, request),
+        // The server makes a stream of it; asked for its head alone, this is the first event.
+        (Action::Events, _) => {
+            events::picture(estate, caller, request).map(|it| Response::ok(json!(it)))
+        }
         (_, _) => Err(Problem::NotFound),
     }
 }
@@ -219,7 +256,6 @@ fn matched<'a>(template: &str, path: &'a [String]) -> Option<Vec<&'a str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn request(method: Method, path: &str) -> Request {
         let path = path.split('/').map(str::to_owned).collect();

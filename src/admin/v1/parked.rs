@@ -23,7 +23,10 @@ use crate::amqp::id::Seq;
 use crate::amqp::message::Message;
 use crate::amqp::name::VhostName;
 use crate::broker::host::Host as _;
+use crate::broker::parking::PARKED_SUFFIX;
 use crate::broker::redrive::parked_for;
+use crate::broker::vhost::QueueKind;
+use crate::broker::vhost::QueueRecord;
 use crate::queue::peek::State;
 
 /// Messages that are looked through for one answer.
@@ -42,6 +45,31 @@ pub fn groups<E: Operations>(estate: &E, caller: &Caller, vhost: &str, queue: &s
     let record = queues::find(estate, caller, (vhost, queue), Right::Read)?;
     let lot = queues::lot(estate, vhost, &record)?;
     caller.check_right(estate, vhost, Right::Read, &lot.name)?;
+    lot_view(estate, vhost, &lot).map(Response::ok)
+}
+
+/// The lots that hold something, of one vhost or of all that the caller sees.
+pub fn lots<E: Operations>(estate: &E, caller: &Caller, request: &Request) -> Outcome {
+    let mut queues = Vec::new();
+    for vhost in caller.vhosts(estate, request.query("vhost"))? {
+        let grant = caller.grant(estate, &vhost);
+        let found = estate.in_vhost(&vhost, |turn| {
+            let lots = turn.vhost().queues().filter(|it| it.kind == QueueKind::ParkingLot);
+            lots.filter(|it| grant.allows(Right::Read, &it.name)).cloned().collect::<Vec<_>>()
+        });
+        for lot in found.unwrap_or_default() {
+            match lot_view(estate, &vhost, &lot) {
+                Ok(view) if view["parked"] != 0 => queues.push(view),
+                // It went meanwhile, or holds nothing.
+                Ok(_) | Err(Problem::NotFound) => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+    }
+    Ok(Response::ok(json!({ "queues": queues })))
+}
+
+fn lot_view<E: Operations>(estate: &E, vhost: &str, lot: &QueueRecord) -> Result<Value, Problem> {
     let mut all: BTreeMap<String, Group> = BTreeMap::new();
     let looked_at = each(estate, vhost, lot.id, &mut |_, message| {
         let (reason, at) = parked_for(message);
@@ -57,13 +85,15 @@ pub fn groups<E: Operations>(estate: &E, caller: &Caller, vhost: &str, queue: &s
         let Group { count, first_ms, last_ms } = group;
         json!({ "reason": reason, "count": count, "first_ms": first_ms, "last_ms": last_ms })
     });
-    Ok(Response::ok(json!({
-        "queue": queue,
-        "lot": lot.name.as_str(),
+    let name = lot.name.as_str();
+    Ok(json!({
+        "vhost": vhost,
+        "queue": name.strip_suffix(PARKED_SUFFIX).unwrap_or(name),
+        "lot": name,
         "parked": depth.ready,
         "looked_at": looked_at,
         "groups": groups.collect::<Vec<Value>>(),
-    })))
+    }))
 }
 
 /// Shows `look` the messages of a lot, oldest first; returns how many these were.

@@ -28,7 +28,7 @@ mod sequence;
 mod snapshot;
 mod stamp;
 mod tally;
-mod target;
+pub(in crate::cli) mod target;
 mod template;
 mod window;
 

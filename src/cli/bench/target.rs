@@ -7,16 +7,16 @@ const PORT: u16 = 5672;
 
 /// A broker, and who to be there. Displayed without its password.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) vhost: String,
-    pub(super) user: String,
-    pub(super) password: String,
+pub(in crate::cli) struct Target {
+    pub(in crate::cli) host: String,
+    pub(in crate::cli) port: u16,
+    pub(in crate::cli) vhost: String,
+    pub(in crate::cli) user: String,
+    pub(in crate::cli) password: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(super) enum TargetError {
+pub(in crate::cli) enum TargetError {
     #[error("not an AMQP address, which begins with `amqp://`: {0}")]
     Scheme(String),
     #[error("`amqps://` is not supported by bench; measure without TLS")]
@@ -91,7 +91,7 @@ fn masked(text: &str) -> String {
     }
 }
 
-fn unescape(text: &str) -> Result<String, TargetError> {
+pub(in crate::cli) fn unescape(text: &str) -> Result<String, TargetError> {
     let wrong = || TargetError::Escape(masked(text));
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
