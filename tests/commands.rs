@@ -167,7 +167,8 @@ async fn failed_messages_are_retried_redriven_and_discarded() {
     assert_eq!(guest.run("park redrive bills").await.code, Some(2), "nothing is chosen");
     let would = guest.run("park redrive bills --all --dry-run").await.with(0);
     assert!(would.contains("redrive 3 messages"), "{would}");
-    let done = guest.run(&format!("park redrive bills --id {id}")).await.with(0);
+    let done =
+        guest.run(&format!("park redrive bills --id {id} --rate 9 --stop-at 50%")).await.with(0);
     assert_eq!(done, "1 redriven\n");
     assert!(guest.run("peek bills").await.with(0).contains("| a\n"));
     assert_eq!(guest.run("park discard bills --all").await.code, Some(5));

@@ -211,6 +211,40 @@ async fn parked_messages_are_looked_at_sent_back_and_discarded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_ends_when_its_messages_are_parked_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(&folder.path().join("data")).await;
+    let guest = Tool::new(&server, "guest:guest");
+    for body in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        guest.publish("bills", body).await;
+    }
+    assert_eq!(guest.take("bills", 8, "reject_requeue_false").await.len(), 8);
+    let redrive = "/v1/queues/%2F/bills/parked/redrive";
+    guest.wants(400, "POST", redrive, json!({ "all": true, "stop_at": 50 })).await;
+    let body = json!({ "all": true, "rate": 1, "stop_at": 50 });
+    let job = guest.wants(202, "POST", redrive, body).await.body;
+    // One message a second comes back; each of them fails again.
+    let path = format!("/v1/jobs/{}", job["id"].as_str().expect("an id"));
+    let rejecting = async {
+        while guest.get(&path).await["state"] == "running" {
+            guest.take("bills", 8, "reject_requeue_false").await;
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, rejecting).await.expect("it ends");
+    let job = guest.get(&path).await;
+    assert_eq!(
+        (&job["state"], &job["reason"]),
+        (&json!("failed"), &json!("too many were parked again"))
+    );
+    assert!(job["done"].as_u64() < Some(8) && job["parked_again"].as_u64() > Some(0), "{job}");
+    let parked = guest.get("/v1/queues/%2F/bills/parked").await["parked"].clone();
+    let ready = guest.get("/v1/queues/%2F/bills").await["ready"].clone();
+    assert_eq!(parked.as_u64().zip(ready.as_u64()).map(|(a, b)| a + b), Some(8), "none is lost");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_retry_is_shown_and_retried_now() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(&folder.path().join("data")).await;

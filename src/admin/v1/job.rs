@@ -39,6 +39,8 @@ pub struct Job {
     pub limit: u64,
     /// Messages a second; `None` is as fast as it goes.
     pub rate: Option<u64>,
+    /// Ends the job when of a hundred redriven messages so many were parked again.
+    pub stop_at: Option<u64>,
     /// The first number that is none of its business: what is parked later stays.
     pub end: Seq,
     pub user: UserName,
@@ -52,6 +54,8 @@ pub struct Progress {
     pub done: u64,
     /// Messages whose queue is not known or no more; they stay parked.
     pub skipped: u64,
+    /// Messages that came into the lot since the job began, this job's or not.
+    pub parked_again: u64,
     pub after: Option<Seq>,
     /// What was done is on disk with this batch.
     pub batch: BatchId,
@@ -97,17 +101,27 @@ pub fn view(id: u64, job: &Job, progress: &Progress) -> Value {
         "queue": job.queue.as_str(),
         "selector": job.selector.to_json(),
         "rate": job.rate,
+        "stop_at": job.stop_at,
         "user": job.user.as_str(),
         "state": stage,
         "reason": reason,
         "done": progress.done,
         "skipped": progress.skipped,
+        "parked_again": progress.parked_again,
     })
 }
 
 /// Does some of a job, to no more than `max` messages. The job ends when there is nothing left for
 /// it, or the queue takes no more.
 pub fn step<E: Operations>(estate: &E, job: &Job, progress: &mut Progress, max: u64) {
+    let next = estate.in_vhost(&job.vhost, |turn| turn.queue(job.lot, |it, _| it.next_seq()));
+    if let Some(next) = next.flatten() {
+        progress.parked_again = next.0.saturating_sub(job.end.0);
+    }
+    if fails_too_often(job.stop_at, progress) {
+        progress.stage = Stage::Failed("too many were parked again".to_owned());
+        return;
+    }
     let most = max.min(job.limit.saturating_sub(progress.done));
     let page = peek::page(estate, &job.vhost, job.lot, State::Ready, progress.after, AT_A_TIME);
     let page = match page {
@@ -139,6 +153,13 @@ pub fn step<E: Operations>(estate: &E, job: &Job, progress: &mut Progress, max: 
     }
 }
 
+fn fails_too_often(stop_at: Option<u64>, progress: &Progress) -> bool {
+    stop_at.is_some_and(|percent| {
+        let allowed = progress.done.saturating_mul(percent);
+        progress.parked_again > 0 && progress.parked_again.saturating_mul(100) >= allowed
+    })
+}
+
 fn one<E: Operations>(estate: &E, job: &Job, progress: &mut Progress, seq: Seq, message: &Message) {
     let done = estate.in_vhost(&job.vhost, |turn| {
         if !job.selector.matches(seq, message, turn.now()) {
@@ -163,5 +184,27 @@ fn one<E: Operations>(estate: &E, job: &Job, progress: &mut Progress, seq: Seq, 
             progress.stage = Stage::Failed("the queue is full".to_owned());
         }
         None => progress.stage = Stage::Failed("the vhost was deleted".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_gives_up_when_what_it_sends_back_is_parked_again() {
+        let cases = [
+            (None, 9, 9, false),
+            (Some(20), 10, 0, false),
+            (Some(20), 10, 1, false),
+            (Some(20), 10, 2, true),
+            (Some(20), 1, 1, true),
+            (Some(20), 0, 0, false),
+        ];
+        for (stop_at, done, parked_again, expected) in cases {
+            let progress = Progress { done, parked_again, ..Progress::default() };
+            let found = fails_too_often(stop_at, &progress);
+            assert_eq!(found, expected, "{stop_at:?} {done} {parked_again}");
+        }
     }
 }

@@ -67,13 +67,18 @@ const PAGE: [(&str, &str); 2] = [
     ("limit", "Messages of a page: 1 to 500, else 50."),
 ];
 
-const SELECTOR: [(&str, &str, &str); 6] = [
+const SELECTOR: [(&str, &str, &str); 7] = [
     ("ids", "array", "Ids of messages."),
     ("reason", "string", "Only messages parked for this reason."),
     ("older_than_secs", "integer", "Only messages that were parked so long ago."),
     ("all", "boolean", "Needed when nothing else chooses."),
     ("limit", "integer", "At most so many messages."),
     ("rate", "integer", "At most so many messages a second."),
+    (
+        "stop_at",
+        "integer",
+        "A redrive with a rate ends when so many of a hundred are parked again.",
+    ),
 ];
 
 /// Everything there is.

@@ -139,6 +139,10 @@ pub fn begin<E: Operations>(
         Some(_) => Err(Problem::bad(format!("`{key}` must be above 0"))),
     };
     let (limit, rate) = (number("limit")?.unwrap_or(u64::MAX), number("rate")?);
+    let stop_at = number("stop_at")?;
+    if stop_at.is_some() && (rate.is_none() || kind == Kind::Discard) {
+        return Err(Problem::bad("`stop_at` is for a redrive with a `rate`: consumers take time"));
+    }
     if request.is_set("dry_run") {
         let now = estate.in_vhost(vhost, |turn| turn.now()).ok_or(Problem::NotFound)?;
         let mut n = 0;
@@ -156,6 +160,7 @@ pub fn begin<E: Operations>(
         selector,
         limit,
         rate,
+        stop_at,
         end: end.flatten().ok_or(Problem::NotFound)?,
         user: caller.user.name.clone(),
     };

@@ -405,11 +405,11 @@ pub(super) struct SelectorArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 all of them went back, 3 some have no queue to go to, 5 \
+#[command(after_help = "Exit codes: 0 all of them went back, 3 some did not, 5 \
 nobody said --yes.
 
 Examples:
-  railpost park redrive billing --reason rejected --rate 50
+  railpost park redrive billing --reason rejected --rate 50 --stop-at 20%
   railpost park redrive billing --id 17 --id 18
   railpost park redrive billing --all --dry-run")]
 pub(super) struct ParkRedriveArgs {
@@ -419,9 +419,18 @@ pub(super) struct ParkRedriveArgs {
     pub(super) target: TargetArgs,
     #[command(flatten)]
     pub(super) selector: SelectorArgs,
+    /// With --rate: end when this share of the messages sent back is parked again.
+    #[arg(long, value_name = "PERCENT", requires = "rate", value_parser = percent)]
+    pub(super) stop_at: Option<u64>,
     /// Only say how many there are.
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+/// `20%` or `20`.
+fn percent(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().map_err(|_| "no percentage")?;
+    if (1..=100).contains(&number) { Ok(number) } else { Err("not 1% to 100%".to_owned()) }
 }
 
 #[derive(Debug, Args)]

@@ -105,12 +105,13 @@ fn count(api: &Api, queue: &str, verb: &str, body: &Value) -> Result<u64, Failur
 
 fn redrive(args: &ParkRedriveArgs) -> Outcome {
     let api = Api::new(&args.target)?;
-    let body = selector(&args.selector);
+    let mut body = selector(&args.selector);
     if args.dry_run {
         let n = count(&api, &args.queue, "redrive", &body)?;
         output::say(&format!("would: redrive {n} messages of {}\n", api.queue_name(&args.queue)));
         return Ok(Exit::Fine);
     }
+    body["stop_at"] = json!(args.stop_at);
     begin(&api, &args.queue, "redrive", &body, args.selector.no_wait)
 }
 
