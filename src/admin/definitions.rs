@@ -11,6 +11,7 @@ use crate::admin::draft::Draft;
 use crate::admin::estate::Estate;
 use crate::admin::exchanges;
 use crate::admin::json;
+use crate::admin::overview::CLUSTER;
 use crate::admin::permissions;
 use crate::admin::policies;
 use crate::admin::queues;
@@ -137,10 +138,14 @@ fn export<E: Estate>(estate: &E) -> Value {
             let vhost = turn.vhost();
             parts.add(vhost, true);
             let metadata = vhosts::metadata(&vhost.profile);
-            vhosts.push(json!({ "name": name.as_str(), "metadata": metadata }));
+            let limits = vhosts::limits_view(&vhost.profile);
+            let name = name.as_str();
+            vhosts.push(json!({ "name": name, "metadata": metadata, "limits": limits }));
         });
     }
     let mut head = head(estate, "cluster");
+    head["explanation"] = Value::from(format!("Definitions of cluster '{CLUSTER}'"));
+    head["original_cluster_name"] = Value::from(CLUSTER);
     head["users"] = estate.directory(|it| it.users().map(users::view).collect());
     head["vhosts"] = Value::Array(vhosts);
     head["permissions"] = Value::Array(permissions::list_where(estate, |_, _| true));
@@ -151,8 +156,17 @@ fn export<E: Estate>(estate: &E) -> Value {
 
 fn export_vhost<E: Estate>(estate: &E, name: &str) -> Value {
     let mut parts = Parts::default();
-    estate.in_vhost(name, |turn| parts.add(turn.vhost(), false));
-    parts.into_document(head(estate, "single_virtual_host"))
+    let mut head = head(estate, "single_virtual_host");
+    head["explanation"] = Value::from(format!("Definitions of virtual host '{name}'"));
+    head["original_vhost_name"] = Value::from(name);
+    estate.in_vhost(name, |turn| {
+        let profile = &turn.vhost().profile;
+        head["description"] = Value::from(profile.description.as_str());
+        head["metadata"] = vhosts::metadata(profile);
+        head["limits"] = Value::Object(vhosts::limits_view(profile));
+        parts.add(turn.vhost(), false);
+    });
+    parts.into_document(head)
 }
 
 /// Tries a document on a copy first: one with a mistake in it changes nothing. Then brings it in.

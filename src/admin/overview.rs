@@ -22,7 +22,7 @@ use crate::admin::request::Response;
 use crate::broker::host::Host;
 
 const PRODUCT: &str = "railpost";
-const CLUSTER: &str = "railpost";
+pub const CLUSTER: &str = "railpost";
 
 /// Exchange types, for the places where tools look for them.
 const EXCHANGE_TYPES: [&str; 9] = [
@@ -90,7 +90,10 @@ pub fn overview<E: Estate>(estate: &E, caller: &Caller, request: &Request) -> Ou
         "statistics_db_event_queue": 0,
         "exchange_types": exchange_types(),
         "listeners": listeners(&vitals),
-        "contexts": [],
+        "contexts": contexts(&vitals),
+        "crypto_lib_version": "none",
+        "is_op_policy_updating_enabled": true,
+        "require_definition_json_extension": false,
         "message_stats": stats,
         "churn_rates": churn(&moment.churn, &history),
         "queue_totals": rates::queue_totals(&now.depth, &history, |it| Some(count(it).depth)),
@@ -128,18 +131,30 @@ fn exchange_types() -> Value {
     EXCHANGE_TYPES.iter().map(of).collect()
 }
 
+/// Where HTTP is served.
+fn contexts(vitals: &Vitals) -> Value {
+    let http = vitals.listeners.iter().filter(|(protocol, ..)| protocol.starts_with("http"));
+    let of = |(protocol, address, port): &(&str, String, u16)| {
+        json!({
+            "node": vitals.node, "description": protocol, "path": "/", "ip": address,
+            "port": port.to_string(), "ssl_opts": [], "cowboy_opts": "[]",
+        })
+    };
+    http.map(of).collect()
+}
+
 fn listeners(vitals: &Vitals) -> Value {
     let of = |(protocol, address, port): &(&str, String, u16)| {
         json!({
             "node": vitals.node, "protocol": protocol, "ip_address": address, "port": port,
-            "socket_opts": {},
+            "socket_opts": {}, "tls": false,
         })
     };
     vitals.listeners.iter().map(of).collect()
 }
 
 pub fn nodes<E: Estate>(estate: &E, request: &Request) -> Outcome {
-    list::whole(vec![node_view(&estate.vitals())], request)
+    list::whole(vec![node_view(estate, &estate.vitals())], request)
 }
 
 pub fn node<E: Estate>(estate: &E, request: &Request, name: &str) -> Outcome {
@@ -147,11 +162,11 @@ pub fn node<E: Estate>(estate: &E, request: &Request, name: &str) -> Outcome {
     if vitals.node != name {
         return Err(Problem::NotFound);
     }
-    list::single(node_view(&vitals), request)
+    list::single(node_view(estate, &vitals), request)
 }
 
 /// COMPAT: what only an Erlang machine has is 0.
-fn node_view(vitals: &Vitals) -> Value {
+fn node_view<E: Estate>(estate: &E, vitals: &Vitals) -> Value {
     let mut view = json!({
         "name": vitals.node, "type": "disc", "running": true, "being_drained": false,
         "uptime": vitals.uptime_ms, "os_pid": vitals.process_id.to_string(),
@@ -162,6 +177,8 @@ fn node_view(vitals: &Vitals) -> Value {
         "disk_free_alarm": vitals.disk_alarm,
         "db_dir": vitals.data, "config_files": [], "log_files": [], "partitions": [],
         "enabled_plugins": [], "applications": [], "cluster_links": [], "contexts": [],
+        "rabbitmq_version": vitals.rabbitmq_version, "erlang_version": "0",
+        "erlang_full_version": "none", "crypto_lib_version": "none",
         "net_ticktime": 60, "metrics_gc_queue_length": {},
         "fd_used": vitals.n_open_files, "fd_total": vitals.open_files_max,
         "sockets_total": vitals.connections_max, "exchange_types": exchange_types(),
@@ -170,6 +187,11 @@ fn node_view(vitals: &Vitals) -> Value {
             { "name": "AMQPLAIN", "description": "", "enabled": true },
         ],
     });
+    if let (Value::Object(view), Value::Object(churn)) =
+        (&mut view, churn(&estate.moment().churn, &estate.history()))
+    {
+        view.extend(churn);
+    }
     for key in [
         "sockets_used",
         "proc_total",

@@ -119,7 +119,14 @@ fn view<H: Host>(
     view["policy"] = json!(governing.policy.map(|it| it.name.as_str()));
     view["operator_policy"] = json!(governing.operator.map(|it| it.name.as_str()));
     view["exclusive"] = Value::from(record.exclusive.is_some());
+    view["internal"] = Value::from(false);
+    view["internal_owner"] = Value::from(false);
     view["node"] = Value::from(node);
+    if view["type"] == "quorum" {
+        view["leader"] = Value::from(node);
+        view["members"] = json!([node]);
+        view["online"] = json!([node]);
+    }
     view["state"] = Value::from("running");
     let numbers = turn.queue(record.id, |queue, _| numbers(queue, record.id, history))?;
     if let (Value::Object(view), Value::Object(numbers)) = (&mut view, numbers) {

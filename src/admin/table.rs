@@ -75,6 +75,7 @@ pub const TABLE: &[Row] = &[
     of(POLICY, Get, "parameters/{component}"),
     of(POLICY, Get, "parameters/{component}/{vhost}"),
     of(POLICY, Put, "parameters/{component}/{vhost}/{name}"),
+    of(POLICY, Delete, "parameters/{component}/{vhost}/{name}"),
     of(ADMIN, Post, "rebalance/queues"),
     of(ANY, Get, "aliveness-test/{vhost}"),
     of(ANY, Get, "health/checks/{*}"),

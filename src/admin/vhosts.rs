@@ -90,6 +90,7 @@ fn view<E: Estate>(estate: &E, name: &str) -> Option<Value> {
             "tags": profile.tags,
             "default_queue_type": kind,
             "metadata": metadata(&profile),
+            "protected_from_deletion": profile.is_protected,
             "tracing": false,
             "cluster_state": { node: "running" },
         })

@@ -81,8 +81,12 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
     /// Starts the storage thread and its reader; both end when the log is stopped.
     pub(in crate::server) fn start(
         node: &Arc<Node>,
-        store: Store<D>,
+        mut store: Store<D>,
     ) -> std::io::Result<std::thread::JoinHandle<()>> {
+        // Known before the first client is there; what fails here fails again on the thread.
+        if let Ok(space) = store.space() {
+            node.set_disk_low(space.is_low, space.free_bytes);
+        }
         let (jobs, receiver) = mpsc::channel();
         let reader = store.reader();
         let reading = Arc::clone(node);
