@@ -213,7 +213,8 @@ async fn consume(
 ) -> Result<(), lapin::Error> {
     let connection = connect(port).await?;
     let channel = connection.create_channel().await?;
-    channel.basic_qos(20, BasicQosOptions::default()).await?;
+    let prefetch = if to_the_end { 500 } else { 20 };
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
     let mut consumer =
         channel.basic_consume(queue.into(), "c".into(), options, FieldTable::default()).await?;
@@ -274,8 +275,12 @@ async fn nothing_confirmed_is_lost() {
     }
     // A last start: everything that is left is taken out.
     let broker = Broker::start(&data);
-    for queue in QUEUES.into_iter().chain(ENDS) {
-        consume(broker.port, queue, Arc::clone(&ledger), true).await.expect("consumes");
+    let drains = QUEUES
+        .into_iter()
+        .chain(ENDS)
+        .map(|queue| tokio::spawn(consume(broker.port, queue, Arc::clone(&ledger), true)));
+    for drain in drains.collect::<Vec<_>>() {
+        drain.await.expect("does not panic").expect("consumes");
     }
     read_stream(broker.port, &ledger).await.expect("reads");
     broker.kill();

@@ -16,6 +16,10 @@ use lapin::options::BasicPublishOptions;
 use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
+use railpost::admin::request::Method;
+use railpost::admin::table::Need;
+use railpost::admin::table::Row;
+use railpost::admin::table::TABLE;
 use railpost::server::config::Http;
 use railpost::server::config::ServerConfig;
 use railpost::server::run::Server;
@@ -41,10 +45,10 @@ async fn start(data: &Path) -> Server {
 }
 
 /// Somebody with a login.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Tool {
     address: SocketAddr,
-    login: &'static str,
+    login: String,
 }
 
 struct Reply {
@@ -66,12 +70,12 @@ async fn exchange(address: SocketAddr, request: &str) -> String {
 }
 
 impl Tool {
-    fn new(server: &Server, login: &'static str) -> Tool {
-        Tool { address: server.http_address().expect("asked for"), login }
+    fn new(server: &Server, login: &str) -> Tool {
+        Tool { address: server.http_address().expect("asked for"), login: login.to_owned() }
     }
 
     async fn call(&self, method: &str, path: &str, body: &str) -> Reply {
-        let login = match self.login {
+        let login = match self.login.as_str() {
             "" => String::new(),
             login => format!("Authorization: Basic {}\r\n", STANDARD.encode(login)),
         };
@@ -159,6 +163,79 @@ async fn who_may_ask_and_who_may_not() {
     server.stop().await;
 }
 
+/// Paths whose object is not there in this test: they are answered with 404.
+const GONE: [&str; 3] =
+    ["connections/{connection}", "connections/{connection}/channels", "channels/{channel}"];
+
+/// A path of the table about something that is there, or, when it is to be changed, not there.
+fn example(row: &Row) -> String {
+    let path = row.path.replace("health/checks/{*}", "health/checks/alarms");
+    let path = path.replace("/{*}", "").replace("{vhost}", "%2F");
+    let there = row.method == Method::Get;
+    let names = if there {
+        [("{user}", "guest"), ("{queue}", "jobs"), ("{source}", "amq.direct")]
+    } else {
+        [("{user}", "none"), ("{queue}", "none"), ("{source}", "none")]
+    };
+    let path = names.iter().fold(path, |path, (from, to)| path.replace(from, to));
+    let path = path.replace("e/{exchange}", if there { "e/amq.topic" } else { "e/none" });
+    let path = path.replace("{exchange}", if there { "amq.fanout" } else { "none" });
+    let path = path.replace("{binding}", "k").replace("{policy}", if there { "p" } else { "none" });
+    let path = path.replace("{node}", "railpost@localhost").replace("{limit}", "max-queues");
+    path.replace(['{', '}'], "")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_row_of_the_table_is_for_those_it_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(&folder.path().join("data")).await;
+    let guest = Tool::new(&server, "guest:guest");
+    guest.wants(201, "PUT", "queues/%2F/jobs", json!({})).await;
+    guest.wants(201, "POST", "bindings/%2F/e/amq.direct/q/jobs", json!({"routing_key": "k"})).await;
+    let between = json!({"routing_key": "k"});
+    guest.wants(201, "POST", "bindings/%2F/e/amq.direct/e/amq.topic", between).await;
+    let policy = json!({"pattern": "^none$", "definition": {"max-length": 5}});
+    guest.wants(201, "PUT", "policies/%2F/p", policy.clone()).await;
+    guest.wants(201, "PUT", "operator-policies/%2F/p", policy).await;
+    let topics = json!({"exchange": "amq.topic", "write": ".*", "read": ".*"});
+    guest.wants(201, "PUT", "topic-permissions/%2F/guest", topics).await;
+    let node = guest.get("nodes").await[0]["name"].as_str().map(str::to_owned).expect("a node");
+    let allowed = |role: &str, need: Need| match need {
+        Need::Management => role != "app",
+        Need::Monitoring => ["monitoring", "administrator"].contains(&role),
+        Need::Policymaker => ["policymaker", "administrator"].contains(&role),
+        Need::Administrator => role == "administrator",
+    };
+    for role in ["app", "management", "policymaker", "monitoring", "administrator"] {
+        let tags = if role == "app" { "" } else { role };
+        let user = json!({"password": "pw", "tags": tags});
+        guest.wants(201, "PUT", &format!("users/{role}"), user).await;
+        let rights = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        guest.wants(201, "PUT", &format!("permissions/%2F/{role}"), rights).await;
+        let login = format!("{role}:pw");
+        let tool = Tool::new(&server, &login);
+        for row in
+            TABLE.iter().filter(|it| (it.path, it.method) != ("vhosts/{vhost}", Method::Delete))
+        {
+            let path = example(row).replace("railpost@localhost", &node);
+            let method = format!("{:?}", row.method).to_uppercase();
+            let body = if row.method == Method::Get { "" } else { "{}" };
+            let reply = tool.call(&method, &path, body).await;
+            let what = format!("{role}: {method} {path}: {} {}", reply.status, reply.body);
+            assert_eq!(reply.status == 401, !allowed(role, row.need), "{what}");
+            if role == "administrator" && row.method == Method::Get {
+                assert_eq!(
+                    reply.status,
+                    if GONE.contains(&row.path) { 404 } else { 200 },
+                    "{what}"
+                );
+            }
+            assert!(reply.status < 500 && reply.status != 405, "{what}");
+        }
+    }
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_exchanges_bindings_and_messages() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -166,11 +243,11 @@ async fn queues_exchanges_bindings_and_messages() {
     let tool = Tool::new(&server, "guest:guest");
     let arguments = json!({"x-max-length": 5, "x-dead-letter-exchange": "dlx"});
     let queue = json!({"durable": true, "arguments": arguments});
-    tool.wants(201, "PUT", "queues/%2F/work", queue.clone()).await;
-    tool.wants(204, "PUT", "queues/%2F/work", queue).await;
-    let reply = tool.wants(400, "PUT", "queues/%2F/work", json!({"durable": false})).await;
+    tool.wants(201, "PUT", "queues/%2F/jobs", queue.clone()).await;
+    tool.wants(204, "PUT", "queues/%2F/jobs", queue).await;
+    let reply = tool.wants(400, "PUT", "queues/%2F/jobs", json!({"durable": false})).await;
     let reason = reply.body["reason"].as_str().expect("a text");
-    assert!(reason.starts_with("inequivalent arg 'durable' for queue 'work'"), "{reason}");
+    assert!(reason.starts_with("inequivalent arg 'durable' for queue 'jobs'"), "{reason}");
     let reply = tool.wants(404, "PUT", "queues/nope/jobs", json!({})).await;
     assert_eq!(reply.body["reason"], "vhost_not_found");
     let view = tool.get("queues/%2f/jobs").await;
@@ -180,7 +257,7 @@ async fn queues_exchanges_bindings_and_messages() {
     tool.wants(201, "PUT", "exchanges/%2F/orders", json!({"type": "topic"})).await;
     let bind = json!({"routing_key": "a~b/c d"});
     let reply = tool.wants(201, "POST", "bindings/%2F/e/orders/q/jobs", bind).await;
-    assert!(reply.head.contains("location: work/a%257eb%252fc%2bd"), "{}", reply.head);
+    assert!(reply.head.contains("location: jobs/a%257eb%252fc%2bd"), "{}", reply.head);
     let bind = json!({"routing_key": "#", "arguments": {"k": 1}});
     tool.wants(201, "POST", "bindings/%2F/e/orders/q/jobs", bind).await;
     let bindings = tool.get("bindings/%2F/e/orders/q/jobs").await;
@@ -204,12 +281,12 @@ async fn queues_exchanges_bindings_and_messages() {
         assert_eq!(got["properties"]["headers"], json!({"n": 1}));
         assert_eq!(got["redelivered"], redelivered);
     }
-    assert_eq!(tool.get("queues/%2F/work").await["messages_ready"], 1);
-    let page = tool.get("queues?page=1&page_size=10&name=WOR&columns=name,messages").await;
+    assert_eq!(tool.get("queues/%2F/jobs").await["messages_ready"], 1);
+    let page = tool.get("queues?page=1&page_size=10&name=JOB&columns=name,messages").await;
     assert_eq!(page["items"], json!([{"name": "jobs", "messages": 1}]));
-    tool.wants(400, "DELETE", "queues/%2F/work?if-empty=true", Value::Null).await;
+    tool.wants(400, "DELETE", "queues/%2F/jobs?if-empty=true", Value::Null).await;
     tool.wants(204, "DELETE", "queues/%2F/jobs/contents", Value::Null).await;
-    assert_eq!(tool.get("queues/%2F/work").await["messages"], 0);
+    assert_eq!(tool.get("queues/%2F/jobs").await["messages"], 0);
 
     let props = bindings[0]["properties_key"].as_str().expect("a text").replace('%', "%25");
     let path = format!("bindings/%2F/e/orders/q/jobs/{props}");
@@ -217,8 +294,8 @@ async fn queues_exchanges_bindings_and_messages() {
     tool.wants(404, "DELETE", &path, Value::Null).await;
     tool.wants(401, "DELETE", "exchanges/%2F/amq.default", Value::Null).await;
     tool.wants(204, "DELETE", "exchanges/%2F/orders", Value::Null).await;
-    tool.wants(204, "DELETE", "queues/%2F/work", Value::Null).await;
-    tool.wants(404, "GET", "queues/%2F/work", Value::Null).await;
+    tool.wants(204, "DELETE", "queues/%2F/jobs", Value::Null).await;
+    tool.wants(404, "GET", "queues/%2F/jobs", Value::Null).await;
     server.stop().await;
 }
 
@@ -227,7 +304,7 @@ async fn connections_are_seen_and_closed() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(&folder.path().join("data")).await;
     let tool = Tool::new(&server, "guest:guest");
-    tool.wants(201, "PUT", "queues/%2F/work", json!({"durable": true})).await;
+    tool.wants(201, "PUT", "queues/%2F/jobs", json!({"durable": true})).await;
     let url = format!("amqp://guest:guest@{}/%2f", server.address());
     let properties = ConnectionProperties::default().with_connection_name("seen".into());
     let connection = Connection::connect(&url, properties).await.expect("connects");
@@ -251,7 +328,7 @@ async fn connections_are_seen_and_closed() {
     assert_eq!(seen, [json!(7), json!(true), json!(1)]);
     let consumers = tool.get("consumers/%2F").await;
     assert_eq!(consumers[0]["channel_details"]["connection_name"], all[0]["name"]);
-    assert_eq!(tool.get("queues/%2F/work").await["consumer_details"][0]["consumer_tag"], "tag");
+    assert_eq!(tool.get("queues/%2F/jobs").await["consumer_details"][0]["consumer_tag"], "tag");
     assert_eq!(tool.get("overview").await["object_totals"]["consumers"], 1);
 
     let name = all[0]["name"].as_str().expect("a text").replace(' ', "%20").replace('>', "%3E");
@@ -275,7 +352,7 @@ async fn numbers_have_rates_and_go_to_prometheus() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(&folder.path().join("data")).await;
     let tool = Tool::new(&server, "guest:guest");
-    tool.wants(201, "PUT", "queues/%2F/work", json!({"durable": true})).await;
+    tool.wants(201, "PUT", "queues/%2F/jobs", json!({"durable": true})).await;
     // The first to ask for rates starts them.
     assert_eq!(tool.get("overview").await["message_stats"]["publish_details"]["rate"], 0.0);
     let url = format!("amqp://guest:guest@{}/%2f", server.address());
@@ -283,7 +360,7 @@ async fn numbers_have_rates_and_go_to_prometheus() {
     let connection = connected.expect("connects");
     let channel = connection.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
-    for key in ["work", "work", "work", "nowhere"] {
+    for key in ["jobs", "jobs", "jobs", "nowhere"] {
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         let publish = channel.basic_publish("".into(), key.into(), options, b"x", properties);
         publish.await.expect("publishes").await.expect("confirmed");
@@ -292,7 +369,7 @@ async fn numbers_have_rates_and_go_to_prometheus() {
     let rate = |of: &Value, key: &str| of[format!("{key}_details")]["rate"].as_f64();
     loop {
         let overview = tool.get("overview").await;
-        let queue = tool.get("queues/%2F/work").await;
+        let queue = tool.get("queues/%2F/jobs").await;
         let (stats, of_queue) = (&overview["message_stats"], &queue["message_stats"]);
         assert_eq!((&stats["publish"], &stats["confirm"]), (&json!(4), &json!(4)));
         assert_eq!((&of_queue["publish"], &queue["messages"]), (&json!(3), &json!(3)));
@@ -323,7 +400,7 @@ async fn numbers_have_rates_and_go_to_prometheus() {
         assert!(page.contains(line), "{line} is not in\n{page}");
     }
     let page = exchange(metrics, &get("/metrics/per-object")).await;
-    assert!(page.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"work\"} 3"));
+    assert!(page.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"jobs\"} 3"));
     server.stop().await;
 }
 

@@ -77,9 +77,6 @@ pub fn bindings<E: Estate>(
             let found = find(estate, vhost, ends, key).ok_or(Problem::NotFound)?;
             unbind(estate, caller, vhost, &found)
         }
-        (_, [] | [_] | [_, "e", _, "q" | "e", _] | [_, "e", _, "q" | "e", _, _]) => {
-            Err(Problem::WrongMethod)
-        }
         (_, _) => Err(Problem::NotFound),
     }
 }

@@ -77,7 +77,6 @@ pub fn connections<E: Estate>(
                 request,
             )
         }
-        (_, [] | [_] | ["username", _] | [_, "channels"]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
     }
 }
@@ -176,7 +175,6 @@ pub fn channels<E: Estate>(
             let found = all.into_iter().find(|it| it["name"] == **name);
             list::single(found.ok_or(Problem::NotFound)?, request)
         }
-        (_, [] | [_]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
     }
 }
@@ -250,10 +248,6 @@ pub fn consumers<E: Estate>(
     request: &Request,
     rest: &[&str],
 ) -> Outcome {
-    if rest.len() > 1 {
-        return Err(Problem::NotFound);
-    }
-    request.only(Method::Get)?;
     let connections = estate.connections();
     let node = estate.vitals().node;
     let mut all = Vec::new();

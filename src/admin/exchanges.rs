@@ -64,7 +64,6 @@ pub fn exchanges<E: Estate>(
         (Method::Get, [vhost, name, "bindings", end @ ("source" | "destination")]) => {
             bindings::of_exchange(estate, caller, request, vhost, real_name(name), end)
         }
-        (_, [] | [_] | [_, _] | [_, _, "bindings", _]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
     }
 }

@@ -12,7 +12,6 @@ use crate::admin::estate::Estate;
 use crate::admin::exchanges::check_vhost;
 use crate::admin::json;
 use crate::admin::queues::NOBODY;
-use crate::admin::request::Method;
 use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
 use crate::admin::request::Request;
@@ -61,7 +60,6 @@ pub fn publish<E: Estate>(
     vhost: &str,
     exchange: &str,
 ) -> Outcome {
-    request.only(Method::Post)?;
     check_vhost(estate, caller, vhost)?;
     let key = request.required_text("routing_key")?;
     let payload = request.required_text("payload")?;
@@ -138,7 +136,7 @@ fn to_properties(fields: &Map<String, Value>) -> Result<PropertyList, Problem> {
     Ok(list)
 }
 
-fn from_properties(properties: Properties<'_>) -> Value {
+pub fn from_properties(properties: Properties<'_>) -> Value {
     let mut view = Map::new();
     for (key, property) in TEXTS {
         view.extend(properties.text(property).map(|it| (key.to_owned(), Value::from(it))));
@@ -178,7 +176,6 @@ pub fn get<E: Estate>(
     vhost: &str,
     name: &str,
 ) -> Outcome {
-    request.only(Method::Post)?;
     caller.vhost(estate, vhost)?;
     let settlement = settlement(request.required_text("ackmode")?)?;
     let encoding = request.required_text("encoding")?;

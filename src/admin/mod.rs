@@ -20,12 +20,13 @@ pub mod policies;
 pub mod queues;
 pub mod rates;
 pub mod request;
+pub mod table;
 pub mod users;
+pub mod v1;
 pub mod vhosts;
 
 use crate::admin::caller::Caller;
 use crate::admin::estate::Estate;
-use crate::admin::request::Method;
 use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
 use crate::admin::request::Request;
@@ -39,30 +40,31 @@ pub fn answer<E: Estate>(estate: &E, caller: &Caller, request: &Request) -> Resp
 }
 
 fn route<E: Estate>(estate: &E, caller: &Caller, request: &Request) -> Outcome {
+    table::find(request)?.is_for(caller)?;
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match path[..] {
-        ["whoami"] => users::whoami(caller, request),
+        ["whoami"] => users::whoami(caller),
         ["overview"] => overview::overview(estate, caller, request),
-        ["nodes"] => overview::nodes(estate, caller, request),
-        ["nodes", name] => overview::node(estate, caller, request, name),
-        ["nodes", name, "memory"] => overview::memory(estate, caller, request, name),
+        ["nodes"] => overview::nodes(estate, request),
+        ["nodes", name] => overview::node(estate, request, name),
+        ["nodes", name, "memory"] => overview::memory(estate, request, name),
         ["cluster-name"] => overview::cluster_name(request),
-        ["version"] => overview::version(request),
+        ["version"] => overview::version(),
         ["feature-flags"] => overview::feature_flags(request),
         ["extensions"]
         | ["deprecated-features", ..]
         | ["shovels", ..]
         | ["federation-links", ..]
         | ["stream", "connections" | "publishers" | "consumers", ..]
-        | ["global-parameters"] => overview::nothing(request),
-        ["rebalance", "queues"] => request.only(Method::Post).map(|()| Response::no_content()),
-        ["aliveness-test", vhost] => overview::aliveness(estate, caller, request, vhost),
-        ["health", "checks", ref check @ ..] => overview::health(estate, request, check),
-        ["healthchecks", "node", ..] => overview::health(estate, request, &["alarms"]),
-        ["users", ref rest @ ..] => users::users(estate, caller, request, rest),
-        ["user-limits", ref rest @ ..] => users::limits(estate, caller, request, rest),
-        ["permissions", ref rest @ ..] => permissions::permissions(estate, caller, request, rest),
-        ["topic-permissions", ref rest @ ..] => permissions::topics(estate, caller, request, rest),
+        | ["global-parameters", ..] => overview::nothing(request),
+        ["rebalance", "queues"] => Ok(Response::no_content()),
+        ["aliveness-test", vhost] => overview::aliveness(estate, caller, vhost),
+        ["health", "checks", ref check @ ..] => overview::health(estate, check),
+        ["healthchecks", "node", ..] => overview::health(estate, &["alarms"]),
+        ["users", ref rest @ ..] => users::users(estate, request, rest),
+        ["user-limits", ref rest @ ..] => users::limits(estate, request, rest),
+        ["permissions", ref rest @ ..] => permissions::permissions(estate, request, rest),
+        ["topic-permissions", ref rest @ ..] => permissions::topics(estate, request, rest),
         ["vhosts", ref rest @ ..] => vhosts::vhosts(estate, caller, request, rest),
         ["vhost-limits", ref rest @ ..] => vhosts::limits(estate, caller, request, rest),
         ["policies", ref rest @ ..] => policies::policies(estate, caller, request, rest),

@@ -38,7 +38,6 @@ const EXCHANGE_TYPES: [&str; 9] = [
 
 /// COMPAT: numbers are there even when they are zero; exporters take their absence for an error.
 pub fn overview<E: Estate>(estate: &E, caller: &Caller, request: &Request) -> Outcome {
-    request.only(Method::Get)?;
     let vitals = estate.vitals();
     let connections = estate.connections();
     let (moment, history) = (estate.moment(), estate.history());
@@ -138,15 +137,11 @@ fn listeners(vitals: &Vitals) -> Value {
     vitals.listeners.iter().map(of).collect()
 }
 
-pub fn nodes<E: Estate>(estate: &E, caller: &Caller, request: &Request) -> Outcome {
-    request.only(Method::Get)?;
-    caller.check_monitoring()?;
+pub fn nodes<E: Estate>(estate: &E, request: &Request) -> Outcome {
     list::whole(vec![node_view(&estate.vitals())], request)
 }
 
-pub fn node<E: Estate>(estate: &E, caller: &Caller, request: &Request, name: &str) -> Outcome {
-    request.only(Method::Get)?;
-    caller.check_monitoring()?;
+pub fn node<E: Estate>(estate: &E, request: &Request, name: &str) -> Outcome {
     let vitals = estate.vitals();
     if vitals.node != name {
         return Err(Problem::NotFound);
@@ -198,9 +193,7 @@ fn node_view(vitals: &Vitals) -> Value {
     view
 }
 
-pub fn memory<E: Estate>(estate: &E, caller: &Caller, request: &Request, name: &str) -> Outcome {
-    request.only(Method::Get)?;
-    caller.check_monitoring()?;
+pub fn memory<E: Estate>(estate: &E, request: &Request, name: &str) -> Outcome {
     let vitals = estate.vitals();
     if vitals.node != name {
         return Err(Problem::NotFound);
@@ -243,15 +236,13 @@ pub fn memory<E: Estate>(estate: &E, caller: &Caller, request: &Request, name: &
 }
 
 pub fn cluster_name(request: &Request) -> Outcome {
-    match request.method {
-        Method::Get => list::single(json!({ "name": CLUSTER }), request),
-        Method::Put => Err(Problem::bad("the cluster's name cannot be changed")),
-        Method::Post | Method::Delete => Err(Problem::WrongMethod),
+    if request.method == Method::Get {
+        return list::single(json!({ "name": CLUSTER }), request);
     }
+    Err(Problem::bad("the cluster's name cannot be changed"))
 }
 
-pub fn version(request: &Request) -> Outcome {
-    request.only(Method::Get)?;
+pub fn version() -> Outcome {
     Ok(Response::ok(Value::from(env!("CARGO_PKG_VERSION"))))
 }
 
@@ -264,10 +255,7 @@ pub fn feature_flags(request: &Request) -> Outcome {
         })
     };
     let flags = [("quorum_queue", "durable queues"), ("stream_queue", "queues of type stream")];
-    match request.method {
-        Method::Get => list::whole(flags.map(of).to_vec(), request),
-        Method::Put | Method::Post | Method::Delete => Err(Problem::WrongMethod),
-    }
+    list::whole(flags.map(of).to_vec(), request)
 }
 
 /// Something that is not here: there are none of it.
@@ -279,20 +267,13 @@ pub fn nothing(request: &Request) -> Outcome {
 }
 
 /// COMPAT: newer versions declare no queue for this.
-pub fn aliveness<E: Estate>(
-    estate: &E,
-    caller: &Caller,
-    request: &Request,
-    vhost: &str,
-) -> Outcome {
-    request.only(Method::Get)?;
+pub fn aliveness<E: Estate>(estate: &E, caller: &Caller, vhost: &str) -> Outcome {
     caller.vhost(estate, vhost)?;
     Ok(Response::ok(json!({ "status": "ok" })))
 }
 
 /// COMPAT: 200 when all is well, 503 when it is not.
-pub fn health<E: Estate>(estate: &E, request: &Request, check: &[&str]) -> Outcome {
-    request.only(Method::Get)?;
+pub fn health<E: Estate>(estate: &E, check: &[&str]) -> Outcome {
     let vitals = estate.vitals();
     let ok = |body: Value| Ok(Response::ok(body));
     let failed = |body: Value| Ok(Response { status: 503, ..Response::ok(body) });

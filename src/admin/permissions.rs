@@ -7,7 +7,6 @@ use serde_json::json;
 use crate::access::pattern::PatternError;
 use crate::access::permission::Permission;
 use crate::access::permission::TopicPermission;
-use crate::admin::caller::Caller;
 use crate::admin::estate::Estate;
 use crate::admin::list;
 use crate::admin::request::Method;
@@ -18,13 +17,7 @@ use crate::admin::request::Response;
 use crate::admin::request::text_of;
 use crate::admin::users;
 
-pub fn permissions<E: Estate>(
-    estate: &E,
-    caller: &Caller,
-    request: &Request,
-    rest: &[&str],
-) -> Outcome {
-    caller.check_administrator()?;
+pub fn permissions<E: Estate>(estate: &E, request: &Request, rest: &[&str]) -> Outcome {
     match (request.method, rest) {
         (Method::Get, []) => list::whole(list_where(estate, |_, _| true), request),
         (Method::Get, [vhost, user]) => {
@@ -35,7 +28,6 @@ pub fn permissions<E: Estate>(
         (Method::Delete, [vhost, user]) => {
             estate.delete_permission(user, vhost).map(Response::done).ok_or(Problem::NotFound)
         }
-        (_, [] | [_, _]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
     }
 }
@@ -77,8 +69,7 @@ fn wrong_pattern(error: PatternError) -> Problem {
     Problem::bad(format!("invalid_regexp: {error}"))
 }
 
-pub fn topics<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &[&str]) -> Outcome {
-    caller.check_administrator()?;
+pub fn topics<E: Estate>(estate: &E, request: &Request, rest: &[&str]) -> Outcome {
     match (request.method, rest) {
         (Method::Get, []) => list::whole(topics_where(estate, |_, _| true), request),
         (Method::Get, [vhost, user]) => {
@@ -90,7 +81,6 @@ pub fn topics<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &
         (Method::Delete, [vhost, user, exchange]) => {
             delete_topics(estate, vhost, user, Some(exchange))
         }
-        (_, [] | [_, _] | [_, _, _]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
     }
 }

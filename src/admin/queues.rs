@@ -62,7 +62,6 @@ pub fn queues<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &
         }
         // COMPAT: queues have no copies to bring in step here.
         (Method::Post, [_, _, "actions"]) => Ok(Response::no_content()),
-        (_, [] | [_] | [_, _] | [_, _, "bindings" | "contents"]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
     }
 }

@@ -22,15 +22,13 @@ use crate::admin::request::text_of;
 use crate::amqp::id::BatchId;
 use crate::amqp::name::UserName;
 
-pub fn whoami(caller: &Caller, request: &Request) -> Outcome {
-    request.only(Method::Get)?;
+pub fn whoami(caller: &Caller) -> Outcome {
     let User { name, tags, .. } = &caller.user;
     let body = json!({ "name": name.as_str(), "tags": tags, "is_internal_user": true });
     Ok(Response::ok(body))
 }
 
-pub fn users<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &[&str]) -> Outcome {
-    caller.check_administrator()?;
+pub fn users<E: Estate>(estate: &E, request: &Request, rest: &[&str]) -> Outcome {
     match (request.method, rest) {
         (Method::Get, []) => list::paged(all(estate), request),
         (Method::Get, ["without-permissions"]) => {
@@ -57,7 +55,6 @@ pub fn users<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &[
             let of = permissions::topics_where(estate, |user, _| user == *name);
             list::whole(of, request)
         }
-        (_, [] | [_] | [_, "permissions" | "topic-permissions"]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
     }
 }
@@ -196,8 +193,7 @@ pub fn refused(error: Refused) -> Problem {
     }
 }
 
-pub fn limits<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &[&str]) -> Outcome {
-    caller.check_administrator()?;
+pub fn limits<E: Estate>(estate: &E, request: &Request, rest: &[&str]) -> Outcome {
     let of = |name: &str| estate.directory(|it| it.user(name).cloned()).ok_or(Problem::NotFound);
     let view = |user: &User| {
         let limits = limits_view(user.limits);
@@ -216,7 +212,7 @@ pub fn limits<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &
             change_limit(estate, of(name)?, key, max)
         }
         (Method::Delete, [name, key]) => change_limit(estate, of(name)?, key, None),
-        (_, _) => Err(Problem::WrongMethod),
+        (_, _) => Err(Problem::NotFound),
     }
 }
 

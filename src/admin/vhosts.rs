@@ -5,7 +5,6 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::access::permission::Permission;
-use crate::access::user::Role;
 use crate::admin::caller::Caller;
 use crate::admin::connections;
 use crate::admin::estate::Estate;
@@ -36,23 +35,19 @@ pub fn vhosts<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &
             list::single(view(estate, name).ok_or(Problem::NotFound)?, request)
         }
         (Method::Put, [name]) => {
-            caller.check_administrator()?;
             let response = put(estate, name, request.fields()?)?;
             let_in(estate, caller, name);
             Ok(response)
         }
         (Method::Delete, [name]) => {
-            caller.check_administrator()?;
             caller.vhost(estate, name)?;
             estate.delete_vhost(name).map(Response::done).map_err(users::refused)
         }
         (Method::Get, [name, "permissions"]) => {
-            caller.check_administrator()?;
             caller.vhost(estate, name)?;
             list::whole(permissions::list_where(estate, |_, at| at == *name), request)
         }
         (Method::Get, [name, "topic-permissions"]) => {
-            caller.check_administrator()?;
             caller.vhost(estate, name)?;
             list::whole(permissions::topics_where(estate, |_, at| at == *name), request)
         }
@@ -62,7 +57,6 @@ pub fn vhosts<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &
         (Method::Get, [name, "channels"]) => {
             connections::channels_of_vhost(estate, caller, request, name)
         }
-        (_, [] | [_]) => Err(Problem::WrongMethod),
         (_, _) => Err(Problem::NotFound),
     }
 }
@@ -172,21 +166,13 @@ pub fn limits<E: Estate>(estate: &E, caller: &Caller, request: &Request, rest: &
             list::whole(vhosts.iter().filter_map(|it| view(it)).collect(), request)
         }
         (Method::Put, [name, key]) => {
-            check_owner(caller)?;
             let value = request.fields()?.get("value");
             let max = limit_of(value.ok_or_else(|| Problem::bad("[{key_missing,value}]"))?)?;
             set_limit(estate, name, key, max)
         }
-        (Method::Delete, [name, key]) => {
-            check_owner(caller)?;
-            set_limit(estate, name, key, None)
-        }
-        (_, _) => Err(Problem::WrongMethod),
+        (Method::Delete, [name, key]) => set_limit(estate, name, key, None),
+        (_, _) => Err(Problem::NotFound),
     }
-}
-
-fn check_owner(caller: &Caller) -> Result<(), Problem> {
-    if caller.user.is(Role::Administrator) { Ok(()) } else { caller.check_policymaker() }
 }
 
 pub fn set_limit<E: Estate>(estate: &E, name: &str, key: &str, max: Option<u64>) -> Outcome {

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod parking;
 pub mod policy;
 pub mod publish;
+pub mod redrive;
 pub mod reply_to;
 pub mod rules;
 pub mod schedule;

@@ -93,6 +93,11 @@ impl Lanes {
         }
     }
 
+    /// Everything that waits or is free, in no order.
+    pub(in crate::queue) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.busy.values().flat_map(|it| &it.waiting).chain(&self.free)
+    }
+
     pub(in crate::queue) fn front_free(&mut self) -> Option<&mut Entry> {
         self.free.front_mut()
     }

@@ -19,6 +19,7 @@ pub mod expiry;
 mod lane;
 mod machine;
 mod overflow;
+pub mod peek;
 mod ready;
 pub mod retry;
 pub mod settings;

@@ -143,6 +143,11 @@ impl Stream {
         }
     }
 
+    /// The number of the oldest message that is kept.
+    pub(in crate::queue) fn first(&self) -> Seq {
+        self.first
+    }
+
     /// The number of the next message.
     pub fn next_seq(&self) -> Seq {
         self.arrivals.next()

@@ -27,6 +27,7 @@ use crate::broker::declare::DeclareError;
 use crate::broker::publish::PublishError;
 use crate::broker::vhost::Profile;
 use crate::server::access;
+use crate::server::jobs::Jobs;
 use crate::server::link::Link;
 use crate::server::node::Node;
 use crate::server::turn::Turn;
@@ -41,9 +42,11 @@ pub(in crate::server) const RABBITMQ_VERSION: &str = "4.3.6";
 const LOAD_PAUSE: Duration = Duration::from_millis(2);
 
 /// A [`Node`], with what only its start knew.
+#[derive(Clone)]
 pub(in crate::server) struct LiveEstate {
     pub(in crate::server) node: Arc<Node>,
     pub(in crate::server) about: About,
+    pub(in crate::server) jobs: Arc<Jobs>,
 }
 
 /// What does not change while the broker runs.

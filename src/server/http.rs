@@ -13,6 +13,7 @@ use crate::server::estate::About;
 use crate::server::metrics;
 use crate::server::node::Node;
 use crate::server::rabbitmq_metrics::Detail;
+use crate::server::web;
 
 /// What the pages are made of.
 #[derive(Clone)]
@@ -29,10 +30,7 @@ pub(in crate::server) async fn run(node: Arc<Node>, about: About, listener: TcpL
         .route("/metrics/per-object", get(|it| page(it, Detail::PerObject)))
         .route("/healthz", get(|| async { "ok\n" }))
         .with_state(source);
-    let stopped = async move { node.stopped().await };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "metrics listener failed");
-    }
+    web::serve(listener, router, web::BOUNDS, node.stopped()).await;
 }
 
 async fn page(State(source): State<Source>, detail: Detail) -> impl IntoResponse {

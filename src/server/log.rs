@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -30,6 +31,7 @@ use crate::queue::effect;
 use crate::queue::effect::Fetch;
 use crate::queue::effect::Reason;
 use crate::queue::entry::Mark;
+use crate::queue::expiry::Loaded;
 use crate::queue::settings;
 use crate::server::control::BackupRequest;
 use crate::server::link::Link;
@@ -80,6 +82,8 @@ pub(in crate::server) struct FetchRequest {
     pub(in crate::server) vhost: Arc<LiveVhost>,
     pub(in crate::server) queue: QueueId,
     pub(in crate::server) fetch: Fetch,
+    /// Who is told instead of the queue.
+    pub(in crate::server) reader: Option<mpsc::SyncSender<Loaded>>,
 }
 
 /// One round of the storage thread's work.

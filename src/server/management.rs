@@ -34,6 +34,7 @@ use crate::admin::request::Problem;
 use crate::admin::request::Request;
 use crate::admin::request::Response;
 use crate::server::estate::LiveEstate;
+use crate::server::web;
 
 /// COMPAT: the largest body RabbitMQ takes.
 const BODY_BYTES: usize = 20_000_000;
@@ -55,13 +56,32 @@ pub(in crate::server) async fn run(estate: LiveEstate, listener: TcpListener) {
     let state = Management { estate: Arc::new(estate), turns: Semaphore::new(AT_A_TIME) };
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
         .fallback(serve)
-        .with_state(Arc::new(state))
-        .into_make_service_with_connect_info::<SocketAddr>();
-    let stopped = async move { node.stopped().await };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "the management listener failed");
+        .with_state(Arc::new(state));
+    web::serve(listener, router, web::BOUNDS, node.stopped()).await;
+}
+
+/// Whether publishers are let in: traffic is for another broker while the disk is nearly full.
+async fn ready(State(state): State<Arc<Management>>) -> HttpResponse {
+    if state.estate.node.is_disk_low() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "low on disk\n").into_response();
     }
+    (StatusCode::OK, "ready\n").into_response()
+}
+
+/// Whose words are spoken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Api {
+    /// RabbitMQ's management API, below `/api`.
+    Management,
+    /// Our own, below `/v1`.
+    Native,
+}
+
+fn api(path: &str) -> Option<(Api, &str)> {
+    let management = path.strip_prefix("/api/").map(|it| (Api::Management, it));
+    management.or_else(|| path.strip_prefix("/v1/").map(|it| (Api::Native, it)))
 }
 
 async fn serve(
@@ -74,16 +94,17 @@ async fn serve(
         return (StatusCode::OK, allow).into_response();
     }
     let no_body = request.method() == HttpMethod::HEAD;
-    let Some(path) = request.uri().path().strip_prefix("/api/").map(split_path) else {
+    let Some((api, path)) = api(request.uri().path()) else {
         return to_http(Problem::NotFound.response(), no_body);
     };
-    let (Some(path), Some(method)) = (path, method(request.method())) else {
+    let (Some(path), Some(method)) = (split_path(path), method(request.method())) else {
         return to_http(Problem::NotFound.response(), no_body);
     };
     let caller = match state.log_in(request.headers(), peer).await {
         Ok(caller) => caller,
         Err(refused) => return refused,
     };
+    let said = (request.method().to_string(), request.uri().path().to_owned());
     let query = split_query(request.uri().query().unwrap_or_default());
     let reason = request.headers().get("x-reason").and_then(|it| it.to_str().ok());
     let reason = reason.map(str::to_owned);
@@ -91,8 +112,15 @@ async fn serve(
         Ok(body) => body,
         Err(problem) => return to_http(problem.response(), no_body),
     };
+    let user = caller.user.name.clone();
     let request = Request { method, path, query, body, reason };
-    to_http(state.answer(caller, request).await, no_body)
+    let response = state.answer(api, caller, request).await;
+    if method != Method::Get {
+        // Bodies may hold passwords: what is named in the path is enough.
+        let status = response.status;
+        tracing::info!(target: "audit", %peer, %user, method = said.0, path = said.1, status);
+    }
+    to_http(response, no_body)
 }
 
 impl Management {
@@ -128,11 +156,13 @@ impl Management {
     }
 
     /// Answers on a thread that may take its time, and once what was done is on disk.
-    async fn answer(&self, caller: Caller, request: Request) -> Response {
+    async fn answer(&self, api: Api, caller: Caller, request: Request) -> Response {
         let _turn = self.turns.acquire().await;
         let estate = Arc::clone(&self.estate);
-        let answered =
-            tokio::task::spawn_blocking(move || admin::answer(&*estate, &caller, &request));
+        let answered = tokio::task::spawn_blocking(move || match api {
+            Api::Management => admin::answer(&*estate, &caller, &request),
+            Api::Native => admin::v1::answer(&*estate, &caller, &request),
+        });
         let Ok(response) = answered.await else {
             return Response { status: 500, ..Response::no_content() };
         };

@@ -380,7 +380,7 @@ fn restore_queue<D: Disk>(
             Effect::Wake { at } => node.timers.add(vhost, record.id, at),
             Effect::Fetch(fetch) => {
                 let vhost = Arc::clone(vhost);
-                node.log.fetch(FetchRequest { vhost, queue: record.id, fetch });
+                node.log.fetch(FetchRequest { vhost, queue: record.id, fetch, reader: None });
             }
             Effect::Erase { .. }
             | Effect::DeadLetter(_)

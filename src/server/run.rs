@@ -150,7 +150,7 @@ impl Server {
             tokio::spawn(http::run(Arc::clone(&node), about.clone(), listener));
         }
         if let Some(listener) = http {
-            let estate = LiveEstate { node: Arc::clone(&node), about };
+            let estate = LiveEstate { node: Arc::clone(&node), about, jobs: Arc::default() };
             tokio::spawn(management::run(estate, listener));
         }
         tokio::spawn(timer::run(Arc::clone(&node)));

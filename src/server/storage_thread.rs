@@ -398,6 +398,11 @@ fn answer<D: Disk>(
 
 /// Hands an answer to the queue that asked.
 fn tell(node: &Arc<Node>, request: &FetchRequest, loaded: Loaded) {
+    if let Some(reader) = &request.reader {
+        // Whoever looked into the queue may have given up.
+        let _ = reader.try_send(loaded);
+        return;
+    }
     let mut turn = Turn::new(node, &request.vhost, None);
     with_queue(&mut turn, request.queue, |queue, ports, effects, now| {
         queue.loaded(loaded, now, ports, effects);

@@ -349,7 +349,7 @@ impl Ports for TurnPorts<'_> {
 
     fn fetch(&mut self, queue: QueueId, fetch: Fetch) {
         let vhost = Arc::clone(self.vhost);
-        self.node.log.fetch(FetchRequest { vhost, queue, fetch });
+        self.node.log.fetch(FetchRequest { vhost, queue, fetch, reader: None });
     }
 
     fn later(&mut self, queue: QueueId, effect: Effect) {

@@ -34,7 +34,7 @@ start_broker() {
   local broker=$!
   brokers+=("$broker")
   for _ in $(seq 200); do
-    grep -q 'Server startup complete' "$place/out" && return
+    grep -qs 'Server startup complete' "$place/out" && return
     kill -0 "$broker" 2>/dev/null || { cat "$place/out" "$place/err"; exit 1; }
     read -r -t 0.1 <> <(:) || true
   done
