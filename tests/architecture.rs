@@ -26,7 +26,7 @@ const FLOORS: [(&str, u8); 13] = [
 ];
 
 /// Crates that stay behind a wall, and the modules inside of it.
-const WALLS: [(&str, &[&str]); 12] = [
+const WALLS: [(&str, &[&str]); 13] = [
     ("amq_protocol", &["codec"]),
     ("tokio", &["server", "cli"]),
     ("parking_lot", &["server"]),
@@ -39,6 +39,7 @@ const WALLS: [(&str, &[&str]); 12] = [
     ("getrandom", &["server", "cli"]),
     ("clap", &["cli"]),
     ("annotate_snippets", &["topology"]),
+    ("ureq", &["cli"]),
 ];
 
 /// Words that say nothing, in names of files and types.

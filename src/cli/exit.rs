@@ -15,6 +15,8 @@ pub(in crate::cli) enum Exit {
     Changes,
     /// The broker cannot be reached, or refuses the login.
     Unreachable,
+    /// Not done: nobody said that it may be, or who asks has no right to it.
+    Refused,
     /// What was measured is beyond a limit that was given.
     LimitsMissed,
     /// Somebody pressed Ctrl-C; the rest was done in good order.
@@ -31,6 +33,7 @@ impl From<Exit> for ExitCode {
             Exit::Findings => 1,
             Exit::Unusable | Exit::Changes => 2,
             Exit::Unreachable => 4,
+            Exit::Refused => 5,
             Exit::LimitsMissed => 6,
             Exit::Interrupted => 130,
             Exit::DiskFailed => 74,
