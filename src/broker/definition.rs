@@ -115,7 +115,7 @@ pub enum Definition {
 }
 
 /// A field table as the hex of its wire form; empty for an empty table.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Hex(String);
 
 impl Hex {

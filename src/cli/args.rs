@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use crate::cli::bench::args::BenchArgs;
 use crate::cli::client::ClientCommand;
+use crate::topology::rollout::Options;
 
 /// An AMQP 0-9-1 message router with reviewed topology files.
 #[derive(Debug, Parser)]
@@ -32,6 +33,14 @@ pub(in crate::cli) enum Command {
     Diff(DiffArgs),
     /// Draw a topology, or what a change adds to it and takes away.
     Graph(GraphArgs),
+    /// Show what has to be done so that a running broker is what the files declare.
+    Plan(PlanArgs),
+    /// Do it: a saved plan, or what the files declare.
+    Apply(ApplyArgs),
+    /// Show what differs between topology files and a running broker.
+    Drift(DriftArgs),
+    /// Write what clients declared on their own into a topology file.
+    Adopt(AdoptArgs),
     /// Put topology files in order: keys, spaces and blank lines. Comments stay.
     Fmt(FmtArgs),
     /// Write a first topology, its tests, and a workflow that checks them.
@@ -204,17 +213,26 @@ pub(in crate::cli) struct RouteArgs {
     /// Answer "no" when no queue gets the message.
     #[arg(long)]
     pub(in crate::cli) require_routed: bool,
+    /// Through what a running broker has, instead of files.
+    #[arg(long)]
+    pub(in crate::cli) live: bool,
+    #[command(flatten)]
+    pub(in crate::cli) api: ApiArgs,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Each side is a file, a folder, or REV:PATH, a path in a revision of git.
+#[command(
+    after_help = "Each side is a file, a folder, REV:PATH, a path in a revision of git, or `live`, what a running
+broker has.
 
 Exit codes: 0 the same, 1 differences, 2 unreadable or with errors; with --detailed-exitcode 0 the
 same, 1 unreadable, 2 differences.
 
 Examples:
   railpost diff main:topology topology
-  railpost diff v1.2:topology v1.3:topology --format markdown")]
+  railpost diff v1.2:topology v1.3:topology --format markdown
+  railpost diff live topology"
+)]
 pub(in crate::cli) struct DiffArgs {
     #[arg(value_name = "OLD")]
     pub(in crate::cli) old: String,
@@ -225,6 +243,8 @@ pub(in crate::cli) struct DiffArgs {
     /// End with 2 when there are differences, and with 1 when they cannot be told.
     #[arg(long)]
     pub(in crate::cli) detailed_exitcode: bool,
+    #[command(flatten)]
+    pub(in crate::cli) api: ApiArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -232,6 +252,100 @@ pub(in crate::cli) enum DiffFormat {
     Text,
     Json,
     Markdown,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(in crate::cli) struct ApiArgs {
+    /// The broker's HTTP API, with user and password.
+    #[arg(long, env = "RAILPOST_API", hide_env_values = true, value_name = "URL")]
+    #[arg(default_value = "http://guest:guest@localhost:15672")]
+    pub(in crate::cli) api: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct RolloutArgs {
+    /// Topology files, or folders of them [default: topology].
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) api: ApiArgs,
+    /// Delete what no file declares, too.
+    #[arg(long)]
+    pub(in crate::cli) prune: bool,
+    /// A queue that may go with its messages and consumers; as often as needed.
+    #[arg(long, value_name = "QUEUE")]
+    pub(in crate::cli) delete: Vec<String>,
+}
+
+impl RolloutArgs {
+    pub(in crate::cli) fn options(&self) -> Options {
+        Options { prune: self.prune, delete: self.delete.iter().cloned().collect() }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Nothing is changed. What clients declared on their own stays, unless \
+--prune is given.
+
+Exit codes: 0 planned, 1 the files have errors, or differences with --check, 2 unreadable, 4 the \
+broker cannot be reached.
+
+Examples:
+  railpost plan -o plan.json && railpost apply plan.json
+  railpost plan topology --format markdown > comment.md")]
+pub(in crate::cli) struct PlanArgs {
+    #[command(flatten)]
+    pub(in crate::cli) target: RolloutArgs,
+    #[arg(long, value_enum, default_value_t = DiffFormat::Text)]
+    pub(in crate::cli) format: DiffFormat,
+    /// Save the plan for `apply`.
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub(in crate::cli) out: Option<PathBuf>,
+    /// Answer "no" when there is something to do.
+    #[arg(long)]
+    pub(in crate::cli) check: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "A saved plan is carried out as it is, or not at all when the broker has \
+changed since. Files are planned first, shown, and carried out after `yes` or with --yes.
+
+Exit codes: 0 done, or nothing to do; 1 the files have errors, 2 unreadable, 4 the broker cannot \
+be reached, 5 refused: a stale plan, messages or consumers at stake, something protected, nobody \
+who agreed.")]
+pub(in crate::cli) struct ApplyArgs {
+    #[command(flatten)]
+    pub(in crate::cli) target: RolloutArgs,
+    /// Do not ask.
+    #[arg(long)]
+    pub(in crate::cli) yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 no drift, 1 drift, 2 unreadable, 4 the broker cannot be \
+reached.")]
+pub(in crate::cli) struct DriftArgs {
+    /// Topology files, or folders of them [default: topology].
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) api: ApiArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  railpost adopt topology --to topology/adopted.toml")]
+pub(in crate::cli) struct AdoptArgs {
+    /// Topology files, or folders of them [default: topology].
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) api: ApiArgs,
+    /// The file to write; one that is there is not overwritten.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) to: PathBuf,
+    #[arg(short = 'V', long, value_name = "NAME", default_value = "/")]
+    pub(in crate::cli) vhost: String,
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,9 @@
 use crate::cli::args::DiffArgs;
 use crate::cli::args::DiffFormat;
 use crate::cli::exit::Exit;
+use crate::cli::live::Live;
 use crate::cli::revision;
+use crate::topology::Topology;
 use crate::topology::plan::Plan;
 
 pub(in crate::cli) fn run(args: &DiffArgs) -> Exit {
@@ -17,9 +19,13 @@ pub(in crate::cli) fn run(args: &DiffArgs) -> Exit {
 
 /// Prints the differences, and says whether there are none; nothing when they cannot be told.
 fn compare(args: &DiffArgs) -> Option<bool> {
-    let both = revision::read(&args.old).and_then(|old| Ok((old, revision::read(&args.new)?)));
+    let side = |text: &str| match text {
+        "live" => Live::new(&args.api).and_then(|it| it.topology()),
+        path => revision::read(path),
+    };
     // Errors in a file are no differences, so they are not the answer "no".
-    let (old, new) = both.ok()?;
+    let (old, new) = (side(&args.old).ok()?, side(&args.new).ok()?);
+    let (old, new) = (without_strangers(&old, &new), without_strangers(&new, &old));
     let plan = Plan::between(&old, &new);
     match args.format {
         DiffFormat::Text => print!("{}", plan.text()),
@@ -27,4 +33,14 @@ fn compare(args: &DiffArgs) -> Option<bool> {
         DiffFormat::Markdown => print!("{}", plan.markdown()),
     }
     Some(plan.is_empty())
+}
+
+/// A broker has vhosts that are no topology's business: those with nothing in them.
+fn without_strangers(one: &Topology, other: &Topology) -> Topology {
+    let mut kept = one.clone();
+    kept.vhosts.retain(|name, it| {
+        let is_empty = it.queues.is_empty() && it.exchanges.is_empty() && it.services.is_empty();
+        other.vhosts.contains_key(name) || !is_empty
+    });
+    kept
 }

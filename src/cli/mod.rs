@@ -19,6 +19,8 @@ mod files;
 mod fmt;
 mod graph;
 mod init;
+mod live;
+mod plan;
 mod revision;
 mod route;
 mod serve;
@@ -46,6 +48,10 @@ pub fn main() -> ExitCode {
         Command::Route(args) => route::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Graph(args) => graph::run(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Apply(args) => plan::apply(&args),
+        Command::Drift(args) => plan::drift(&args),
+        Command::Adopt(args) => plan::adopt(&args),
         Command::Export(args) => definitions::export(&args),
         Command::Import(args) => definitions::import(&args),
         Command::Fmt(args) => fmt::run(&args),

@@ -5,13 +5,18 @@ use crate::amqp::table::Value;
 use crate::cli::args::PlainFormat;
 use crate::cli::args::RouteArgs;
 use crate::cli::exit::Exit;
+use crate::cli::live::Live;
 use crate::cli::sound;
 use crate::topology::Topology;
 use crate::topology::declared::Vhost;
 use crate::topology::way;
 
 pub(in crate::cli) fn run(args: &RouteArgs) -> Exit {
-    let topology = match sound::read(&args.topology) {
+    let read = match args.live {
+        true => Live::new(&args.api).and_then(|it| it.topology()),
+        false => sound::read(&args.topology),
+    };
+    let topology = match read {
         Ok(topology) => topology,
         Err(exit) => return exit,
     };

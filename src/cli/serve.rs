@@ -17,6 +17,7 @@ use crate::server::config::ConfigFile;
 use crate::server::config::DefaultUser;
 use crate::server::config::Http;
 use crate::server::config::ServerConfig;
+use crate::server::rollout;
 use crate::server::run::Server;
 use crate::server::run::StartError;
 use crate::topology;
@@ -64,7 +65,14 @@ pub(in crate::cli) fn run(args: &ServeArgs) -> Exit {
 
 /// Reads the topology; with an error in it the broker does not start.
 fn read_topology(plan: &Plan) -> Result<Loaded, Exit> {
-    let sources = match files::read(&plan.topology) {
+    let read = match plan.config.resumes {
+        true => rollout::kept(&plan.config.data).map_err(|error| {
+            let path = plan.config.data.join(rollout::APPLIED);
+            format!("cannot read `{}`: {error}", path.display())
+        }),
+        false => files::read(&plan.topology).map_err(|error| error.to_string()),
+    };
+    let sources = match read {
         Ok(sources) => sources,
         Err(error) => {
             eprintln!("error: {error}");
@@ -111,11 +119,13 @@ fn plan(args: &ServeArgs) -> Result<Plan, String> {
     if topology.is_empty() {
         topology.extend(file.topology.clone());
     }
+    let resumes = topology.is_empty();
     Ok(Plan {
         topology,
         log_format,
         workers: args.workers.or(file.workers),
         config: ServerConfig {
+            resumes,
             listen: args.listen.or(address(&file.listen, "listen")?).unwrap_or(defaults.listen),
             metrics: http("metrics", args.metrics.as_deref().or(file.metrics.as_deref()))?,
             http: http("http", args.http.as_deref().or(file.http.as_deref()))?,
@@ -226,11 +236,14 @@ fn announce(plan: &Plan, loaded: &Loaded, server: &Server) {
 }
 
 fn announce_topology(plan: &Plan, loaded: &Loaded, server: &Server) {
-    if plan.topology.is_empty() {
+    if plan.topology.is_empty() && loaded.topology.sources.n_files() == 0 {
         println!("topology  none: clients declare what they need, and nothing is enforced");
         return;
     }
-    let paths: Vec<String> = plan.topology.iter().map(|it| it.display().to_string()).collect();
+    let mut paths: Vec<String> = plan.topology.iter().map(|it| it.display().to_string()).collect();
+    if paths.is_empty() {
+        paths.push("as applied last".to_owned());
+    }
     let vhosts = loaded.topology.vhosts.values();
     let exchanges: usize = vhosts.clone().map(|it| it.exchanges.len()).sum();
     let queues: usize = vhosts.map(|it| it.queues.len()).sum();

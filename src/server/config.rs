@@ -30,6 +30,8 @@ pub struct ServerConfig {
     pub vhosts: Vec<String>,
     pub compat: Compat,
     pub default_user: DefaultUser,
+    /// The topology is the one that was applied last: what was left to do of it is done.
+    pub resumes: bool,
 }
 
 /// Where the management API is served, or the metrics.
@@ -128,6 +130,7 @@ impl Default for ServerConfig {
             vhosts: Vec::new(),
             compat: Compat::default(),
             default_user: DefaultUser::default(),
+            resumes: false,
         }
     }
 }

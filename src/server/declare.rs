@@ -10,7 +10,8 @@ use crate::server::node::Node;
 use crate::server::turn::Turn;
 use crate::topology::Topology;
 use crate::topology::apply::Applied;
-use crate::topology::apply::apply;
+use crate::topology::apply::Identity;
+use crate::topology::apply::apply_as;
 use crate::topology::compile;
 use crate::topology::declared::Vhost;
 
@@ -48,6 +49,7 @@ impl DeclaredSettings {
 pub(in crate::server) fn apply_all(
     node: &Node,
     topology: &Topology,
+    identity: Identity,
 ) -> Result<Applied, Vec<String>> {
     let mut all = Applied::default();
     let mut conflicts = Vec::new();
@@ -64,7 +66,7 @@ pub(in crate::server) fn apply_all(
             }
         };
         let mut turn = Turn::new(node, &live, None);
-        let applied = apply(&mut turn, declared, &topology.sources);
+        let applied = apply_as(&mut turn, declared, &topology.sources, identity);
         turn.finish();
         match applied {
             Ok(applied) => {

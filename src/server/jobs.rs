@@ -6,13 +6,16 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::Value;
 
+use crate::admin::request::Problem;
 use crate::admin::v1::audit::AuditEntry;
 use crate::admin::v1::estate::Operations;
 use crate::admin::v1::job;
 use crate::admin::v1::job::Job;
 use crate::admin::v1::job::Progress;
 use crate::admin::v1::job::Stage;
+use crate::amqp::id::BatchId;
 use crate::amqp::id::QueueId;
 use crate::queue::effect::Fetch;
 use crate::queue::expiry::Loaded;
@@ -65,6 +68,18 @@ impl Operations for LiveEstate {
 
     fn audit(&self) -> Vec<AuditEntry> {
         self.audit.all()
+    }
+
+    fn live_topology(&self) -> Value {
+        LiveEstate::live_topology(self)
+    }
+
+    fn plan(&self, body: &Value) -> Result<Value, Problem> {
+        LiveEstate::plan(self, body)
+    }
+
+    fn roll_out(&self, body: &Value) -> Result<(Value, BatchId), Problem> {
+        LiveEstate::roll_out(self, body)
     }
 
     fn stop_job(&self, id: u64) -> bool {

@@ -26,6 +26,7 @@ mod node;
 pub mod operator;
 mod rabbitmq_metrics;
 pub mod recovery;
+pub mod rollout;
 pub mod run;
 mod sampler;
 mod storage_thread;

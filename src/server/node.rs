@@ -39,6 +39,7 @@ use crate::session::connection::SessionLimits;
 use crate::session::desk::Eviction;
 use crate::session::desk::OpenError;
 use crate::session::outbox::ConfirmCounts;
+use crate::topology::Topology;
 
 /// A running broker.
 pub(in crate::server) struct Node {
@@ -66,6 +67,8 @@ pub(in crate::server) struct Node {
     reply_consumers: DashMap<(VhostName, String), ConsumerId>,
     /// Warnings that were logged lately: a client that repeats its mistake is counted, not quoted.
     warnings: Mutex<Repeated>,
+    /// What clients are held to; held for as long as another one is applied.
+    pub(in crate::server) topology: Mutex<Arc<Topology>>,
     stage: watch::Sender<Stage>,
     failure: watch::Sender<Option<String>>,
     /// Connections that wait for a message to be read.
@@ -120,6 +123,7 @@ impl Node {
             disk_free_bytes: AtomicU64::new(0),
             reply_consumers: DashMap::new(),
             warnings: Mutex::new(Repeated::default()),
+            topology: Mutex::default(),
             stage: watch::Sender::new(Stage::Running),
             failure: watch::Sender::new(None),
             loading: Mutex::new(Vec::new()),

@@ -47,6 +47,7 @@ use crate::storage::report::Recovery;
 use crate::storage::store::Store;
 use crate::topology::Topology;
 use crate::topology::apply::Applied;
+use crate::topology::apply::Identity;
 
 #[expect(missing_debug_implementations, reason = "there is nothing to print of a broker")]
 /// A broker that runs. Dropping it does not stop it; [`Server::stop`] does.
@@ -130,7 +131,10 @@ impl Server {
         for vhost in first.into_iter().chain(config.vhosts.iter().map(String::as_str)) {
             node.vhost_or_new(vhost);
         }
-        let applied = declare::apply_all(&node, topology).map_err(StartError::Topology)?;
+        let identity = if config.resumes { Identity::Replace } else { Identity::Keep };
+        let applied =
+            declare::apply_all(&node, topology, identity).map_err(StartError::Topology)?;
+        *node.topology.lock() = Arc::new(topology.clone());
         access::found(&node, &config.default_user, default_user.as_deref(), &known);
         let control = control::bind(&config.data).map_err(|cause| StartError::Folder {
             path: config.data.join(control::SOCKET),

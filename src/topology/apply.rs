@@ -31,6 +31,8 @@ pub struct Applied {
     pub created: usize,
     /// Objects that were there and are another way now.
     pub changed: usize,
+    /// Objects that no file declares any more, and bindings that went with them.
+    pub removed: usize,
     /// What is there on a declared queue and in no file, for people.
     pub undeclared: Vec<String>,
 }
@@ -45,7 +47,29 @@ pub fn apply<H: Host>(
     declared: &Vhost,
     sources: &Sources,
 ) -> Result<Applied, Vec<String>> {
-    let conflicts = conflicts(host, declared, sources);
+    apply_as(host, declared, sources, Identity::Keep)
+}
+
+/// What becomes of exchanges that are there and are declared as other ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Identity {
+    /// They are a conflict.
+    Keep,
+    /// Another one takes their place.
+    Replace,
+}
+
+/// As [`apply`], which keeps what is there.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_as<H: Host>(
+    host: &mut H,
+    declared: &Vhost,
+    sources: &Sources,
+    identity: Identity,
+) -> Result<Applied, Vec<String>> {
+    let conflicts = conflicts(host, declared, sources, identity);
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
@@ -67,6 +91,12 @@ pub fn apply<H: Host>(
         apply_queue(host, wanted, &mut applied, &mut failed);
     }
     apply_parking(host, declared, &mut applied, &mut failed);
+    // Once every queue is there that their messages are to go to.
+    for exchange in declared.exchanges.values() {
+        if is_another(host, exchange) {
+            replace_exchange(host, declared, exchange, &mut applied, &mut failed);
+        }
+    }
     for exchange in declared.exchanges.values() {
         let to = Destination::Exchange(exchange.name.clone());
         apply_bindings(host, &exchange.bindings, &to, &mut applied, &mut failed);
@@ -84,10 +114,19 @@ pub fn apply<H: Host>(
 }
 
 /// What cannot be changed while it lives.
-fn conflicts<H: Host>(host: &mut H, declared: &Vhost, sources: &Sources) -> Vec<String> {
+fn conflicts<H: Host>(
+    host: &mut H,
+    declared: &Vhost,
+    sources: &Sources,
+    identity: Identity,
+) -> Vec<String> {
     let vhost = host.vhost();
     let mut found = Vec::new();
-    for exchange in declared.exchanges.values() {
+    let kept = match identity {
+        Identity::Keep => Some(declared.exchanges.values()),
+        Identity::Replace => None,
+    };
+    for exchange in kept.into_iter().flatten() {
         let Some(there) = vhost.table.exchange(&exchange.name) else { continue };
         let differs = [
             ("type", there.type_name().to_owned(), exchange.kind.value.as_str().to_owned()),
@@ -129,12 +168,51 @@ fn conflict(
     })
 }
 
+/// Whether an exchange of this name is there that cannot become what is declared.
+fn is_another<H: Host>(host: &mut H, exchange: &Exchange) -> bool {
+    host.vhost().table.exchange(&exchange.name).is_some_and(|there| {
+        let hashes = matches!(there.kind, Kind::ConsistentHash | Kind::ModulusHash);
+        there.type_name() != exchange.kind.value.as_str()
+            || there.durable != exchange.durable
+            || (hashes && there.arguments != exchange.arguments)
+    })
+}
+
+fn replace_exchange<H: Host>(
+    host: &mut H,
+    declared: &Vhost,
+    exchange: &Exchange,
+    applied: &mut Applied,
+    failed: &mut Vec<String>,
+) {
+    let new = |to: &Destination, it: &Binding| {
+        TableBinding::new(to.clone(), &it.key.value, &it.arguments)
+    };
+    let mut more = Vec::new();
+    for queue in declared.queues.values() {
+        let Some(id) = host.vhost().table.queue(&queue.name) else { continue };
+        let own = queue.bindings.iter().filter(|it| it.exchange.value == exchange.name);
+        more.extend(own.map(|it| new(&Destination::Queue(id), it)));
+    }
+    for other in declared.exchanges.values() {
+        let own = other.bindings.iter().filter(|it| it.exchange.value == exchange.name);
+        more.extend(own.map(|it| new(&Destination::Exchange(other.name.clone()), it)));
+    }
+    applied.changed += 1;
+    if let Err(error) = alter::replace_exchange(host, compile::exchange(exchange), more) {
+        failed.push(format!("exchange '{}' cannot be replaced: {error:?}", exchange.name));
+    }
+}
+
 fn apply_exchange<H: Host>(
     host: &mut H,
     exchange: &Exchange,
     applied: &mut Applied,
     failed: &mut Vec<String>,
 ) {
+    if is_another(host, exchange) {
+        return;
+    }
     let spec = compile::exchange(exchange);
     let there = host.vhost().table.exchange(&exchange.name);
     let same = there.map(|it| {

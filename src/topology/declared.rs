@@ -100,6 +100,8 @@ pub struct Exchange {
     pub durable: bool,
     pub auto_delete: bool,
     pub internal: bool,
+    /// No plan deletes or replaces it.
+    pub protected: bool,
     pub tolerate: bool,
     pub arguments: Table,
 }
@@ -158,6 +160,8 @@ pub struct Queue {
     /// When its messages count as safe; the vhost's word, or the sync, when it is not written.
     pub durability: Durability,
     pub auto_delete: bool,
+    /// No plan deletes or replaces it.
+    pub protected: bool,
     pub tolerate: bool,
     /// Arguments that no key of the file expresses.
     pub arguments: Table,

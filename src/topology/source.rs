@@ -4,8 +4,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use serde::Deserialize;
+use serde::Serialize;
+
 /// One file: the path shown to people, and what it says.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Source {
     pub path: String,
     pub text: String,
@@ -54,6 +57,9 @@ struct File {
 }
 
 impl Origin {
+    /// Of what stands in no file, because a client made it.
+    pub const BROKER: Origin = Origin { file: u32::MAX, start: 0, end: 0 };
+
     pub(in crate::topology) fn new(file: u32, span: std::ops::Range<usize>) -> Origin {
         let byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Origin { file, start: byte(span.start), end: byte(span.end) }
@@ -97,6 +103,12 @@ impl Sources {
         Sources { files }
     }
 
+    /// The files as they were read.
+    pub fn texts(&self) -> Vec<Source> {
+        let text = |it: &File| Source { path: it.path.to_string(), text: it.text.to_string() };
+        self.files.iter().map(text).collect()
+    }
+
     pub fn n_files(&self) -> usize {
         self.files.len()
     }
@@ -117,6 +129,9 @@ impl Sources {
 
     /// `path:line`, as refusals, plans and routes cite a declaration.
     pub fn cite(&self, origin: Origin) -> Arc<str> {
+        if origin == Origin::BROKER {
+            return "no file".into();
+        }
         let (line, _) = self.position(origin.file, origin.start as usize);
         format!("{}:{line}", self.path(origin.file)).into()
     }

@@ -29,6 +29,9 @@ use crate::admin::v1::estate::Operations;
 pub enum Action {
     Describe,
     Topology,
+    LiveTopology,
+    Plan,
+    Apply,
     Explain,
     Figures,
     Peek,
@@ -81,8 +84,13 @@ const SELECTOR: [(&str, &str, &str); 7] = [
     ),
 ];
 
+const FILES: [(&str, &str, &str); 2] = [
+    ("sources", "array", "Topology files: `path` and `text` of each."),
+    ("options", "object", "`prune`, and queues to `delete` with what is in them."),
+];
+
 /// Everything there is.
-pub const ROUTES: [Route; 19] = [
+pub const ROUTES: [Route; 22] = [
     Route {
         summary: "This description, as OpenAPI.",
         ..route(Action::Describe, Method::Get, "/openapi.json")
@@ -91,6 +99,24 @@ pub const ROUTES: [Route; 19] = [
         summary: "What topology files declare, and where.",
         query: &[("vhost", "Only this one.")],
         ..route(Action::Topology, Method::Get, "/topology")
+    },
+    Route {
+        summary: "What is there, the files that count, and a fingerprint of both.",
+        ..route(Action::LiveTopology, Method::Get, "/topology/live")
+    },
+    Route {
+        summary: "What has to be done so that the broker is what files declare. Nothing is done.",
+        body: &FILES,
+        ..route(Action::Plan, Method::Post, "/plan")
+    },
+    Route {
+        summary: "Makes the broker what files declare; 409 when the plan is stale or refused.",
+        body: &[
+            FILES[0],
+            FILES[1],
+            ("fingerprint", "string", "Of the broker as the plan found it; else any will do."),
+        ],
+        ..route(Action::Apply, Method::Post, "/apply")
     },
     Route {
         summary: "The way a message would take, binding by binding. Nothing is sent.",
@@ -201,6 +227,9 @@ fn dispatch<E: Operations>(estate: &E, caller: &Caller, request: &Request) -> Ou
     match (action, &parts[..]) {
         (Action::Describe, _) => Ok(Response::ok(openapi::document())),
         (Action::Topology, _) => topology::topology(estate, caller, request),
+        (Action::LiveTopology, _) => topology::live(estate, caller),
+        (Action::Plan, _) => topology::plan(estate, caller, request),
+        (Action::Apply, _) => topology::apply(estate, caller, request),
         (Action::Explain, _) => route::explain(estate, caller, request),
         (Action::Figures, [vhost, queue]) => queues::figures(estate, caller, vhost, queue),
         (Action::Peek, [vhost, queue]) => peek::messages(estate, caller, request, vhost, queue),

@@ -21,6 +21,23 @@ pub fn topology<E: Operations>(estate: &E, caller: &Caller, request: &Request) -
     Ok(Response::ok(json!({ "vhosts": views.collect::<Vec<_>>() })))
 }
 
+/// Of all vhosts, whoever may work in them.
+pub fn live<E: Operations>(estate: &E, caller: &Caller) -> Outcome {
+    caller.check_monitoring()?;
+    Ok(Response::ok(estate.live_topology()))
+}
+
+pub fn plan<E: Operations>(estate: &E, caller: &Caller, request: &Request) -> Outcome {
+    caller.check_monitoring()?;
+    estate.plan(&request.body).map(Response::ok)
+}
+
+pub fn apply<E: Operations>(estate: &E, caller: &Caller, request: &Request) -> Outcome {
+    caller.check_administrator()?;
+    let (document, after) = estate.roll_out(&request.body)?;
+    Ok(Response { after, ..Response::ok(document) })
+}
+
 fn view(vhost: &Vhost) -> Value {
     let rules = &vhost.rules;
     let services = rules.services.iter();

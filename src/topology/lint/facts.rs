@@ -24,6 +24,7 @@ use crate::topology::declared::Publication;
 use crate::topology::declared::Queue;
 use crate::topology::declared::Topology;
 use crate::topology::declared::Vhost;
+use crate::topology::source::Origin;
 
 /// One vhost with its routing table.
 pub(in crate::topology) struct Facts<'t> {
@@ -51,6 +52,17 @@ pub(in crate::topology) enum Bound<'t> {
     Queue(&'t Queue),
     Instances(&'t PerInstance),
     Exchange(&'t Exchange),
+}
+
+impl Bound<'_> {
+    /// Where its name stands.
+    pub(in crate::topology) fn origin(self) -> Origin {
+        match self {
+            Bound::Queue(it) => it.origin,
+            Bound::Instances(it) => it.origin,
+            Bound::Exchange(it) => it.origin,
+        }
+    }
 }
 
 impl<'t> Facts<'t> {

@@ -3,28 +3,46 @@
 
 pub(in crate::topology) mod facts;
 
+mod backlog_auto_deleted;
 mod bound_by_default_drop;
+mod bound_twice;
 mod copy_per_instance;
+mod costly_key;
 mod dead_letter_cycle;
 mod dead_letter_lost;
 mod dead_letter_to_nowhere;
 mod dead_subscription;
+mod empty_key_on_topic;
+mod environment_in_name;
 mod evidence_thrown_away;
+mod exchange_cycle;
+mod half_durable_binding;
 mod hand_built_ladder;
 mod hash_weight;
+mod headers_key_ignored;
 mod key_on_fanout;
 mod lone_subscriber;
 mod no_failure_handling;
 pub(in crate::topology) mod one_name_two_services;
 mod order_not_kept;
+mod other_separator;
+mod parking_without_owner;
+mod poison_blocks_order;
+mod priorities_and_order;
+mod priority_reorders;
+mod retry_outlives_message;
 mod retry_shrinks;
 mod shared_queue;
 mod subscribed_twice;
+mod too_few_words;
+mod transient_queue;
 mod unbounded_queue;
 pub(in crate::topology) mod undeclared_reference;
 mod unreachable_message;
+mod waiting_queue_expires;
 mod wildcard_on_direct;
 mod work_copied;
+mod work_queue_expires;
 
 use std::collections::BTreeSet;
 
@@ -59,28 +77,46 @@ pub struct Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 22] = [
-    evidence_thrown_away::RULE,
+pub const RULES: [Rule; 40] = [
     dead_letter_to_nowhere::RULE,
     dead_letter_lost::RULE,
     no_failure_handling::RULE,
     dead_letter_cycle::RULE,
-    retry_shrinks::RULE,
+    poison_blocks_order::RULE,
+    waiting_queue_expires::RULE,
     hand_built_ladder::RULE,
+    evidence_thrown_away::RULE,
+    parking_without_owner::RULE,
+    retry_outlives_message::RULE,
+    retry_shrinks::RULE,
     copy_per_instance::RULE,
     shared_queue::RULE,
     lone_subscriber::RULE,
     work_copied::RULE,
     subscribed_twice::RULE,
+    bound_twice::RULE,
     key_on_fanout::RULE,
     one_name_two_services::RULE,
     order_not_kept::RULE,
+    priority_reorders::RULE,
     unbounded_queue::RULE,
     bound_by_default_drop::RULE,
+    backlog_auto_deleted::RULE,
+    transient_queue::RULE,
+    half_durable_binding::RULE,
+    work_queue_expires::RULE,
+    priorities_and_order::RULE,
+    environment_in_name::RULE,
     unreachable_message::RULE,
     dead_subscription::RULE,
     undeclared_reference::RULE,
     wildcard_on_direct::RULE,
+    costly_key::RULE,
+    other_separator::RULE,
+    too_few_words::RULE,
+    empty_key_on_topic::RULE,
+    exchange_cycle::RULE,
+    headers_key_ignored::RULE,
     hash_weight::RULE,
 ];
 

@@ -57,6 +57,7 @@ pub(in crate::topology) const QUEUE: Shape = Shape {
         "durable",
         "durability",
         "auto_delete",
+        "protected",
         "redeclare",
         "arguments",
         "description",
@@ -181,6 +182,7 @@ pub(in crate::topology) fn load(
             .or(vhost.settings.durability)
             .map_or(Durability::Sync, |it| it.value),
         auto_delete: flag("auto_delete", false, report),
+        protected: flag("protected", false, report),
         tolerate: fields.word("redeclare", &REDECLARE, report).is_some_and(|it| it.value),
         arguments: crate::amqp::table::Table::default(),
         name,

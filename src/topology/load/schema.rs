@@ -55,7 +55,7 @@ fn value(section: &str, key: &str) -> Json {
     match (section, key) {
         (_, "description" | "body" | "owner" | "name") | ("Bindings", "exchange" | "key") => text(),
         (_, "allow") => list(object("Accepting a finding", &allow::ALLOW, &["rule", "reason"])),
-        (_, "durable" | "auto_delete" | "internal" | "fail_fast" | "unroutable")
+        (_, "durable" | "auto_delete" | "protected" | "internal" | "fail_fast" | "unroutable")
             if (section, key) != ("Exchanges", "unroutable") =>
         {
             flag()

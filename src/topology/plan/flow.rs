@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde::Serialize;
 
 use crate::amqp::table::Table as Headers;
@@ -15,7 +16,7 @@ use crate::topology::lint::facts::Facts;
 use crate::topology::plan::object::message_name;
 
 /// The way of one kind of message in both topologies.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Flow {
     pub vhost: String,
     pub exchange: String,
@@ -32,7 +33,7 @@ pub struct Flow {
 }
 
 /// A copy of a message.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Copy {
     pub queue: String,
     pub service: Option<String>,

@@ -7,6 +7,7 @@ mod render;
 #[cfg(test)]
 mod tests;
 
+use serde::Deserialize;
 use serde::Serialize;
 
 use crate::topology::declared::Topology;
@@ -18,7 +19,7 @@ pub(in crate::topology) use crate::topology::plan::object::message_name;
 pub(in crate::topology) use crate::topology::plan::object::mode;
 
 /// The way from one topology to another.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// By vhost, kind and name.
     pub changes: Vec<Change>,
@@ -29,7 +30,7 @@ pub struct Plan {
 }
 
 /// What happens to one object.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Change {
     pub action: Action,
     pub kind: Kind,
@@ -41,7 +42,7 @@ pub struct Change {
     pub place: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     Create,
@@ -53,7 +54,7 @@ pub enum Action {
 }
 
 /// One property before and after; absent where it is not set.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Difference {
     pub property: String,
     pub before: Option<String>,

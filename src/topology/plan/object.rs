@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde::Serialize;
 
 use crate::amqp::argument::KeySource;
@@ -28,7 +29,7 @@ use crate::topology::source::Origin;
 use crate::topology::source::Sources;
 
 /// What an object is; in the order in which people read them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     Vhost,
@@ -236,6 +237,7 @@ fn of_exchange(exchange: &Exchange) -> Properties {
     all.identity("durable", exchange.durable.to_string());
     all.flag("auto_delete", exchange.auto_delete);
     all.flag("internal", exchange.internal);
+    all.flag("protected", exchange.protected);
     all.flag("redeclare.tolerate", exchange.tolerate);
     let delivers = match exchange.delivers() {
         Delivers::Broadcast => "broadcast",
@@ -285,6 +287,7 @@ fn of_queue(queue: &Queue) -> Properties {
     };
     all.set("durability", durability.to_owned());
     all.flag("auto_delete", queue.auto_delete);
+    all.flag("protected", queue.protected);
     all.flag("redeclare.tolerate", queue.tolerate);
     // Classic and quorum queues are one thing here; a stream is another.
     let is_stream = |key: &str| {

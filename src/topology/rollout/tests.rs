@@ -1,0 +1,147 @@
+use super::*;
+use crate::broker::definition::Hex;
+use crate::topology::Source;
+use crate::topology::load;
+
+const OLD: &str = "[services.billing]\n[services.shop]\n\
+    [exchanges.orders]\ntype = \"direct\"\nmessages = [{ key = \"created\", from = \"shop\" }]\n\
+    [queues.billing]\nservice = \"billing\"\nretry = {}\n\
+    bindings = [{ exchange = \"orders\", key = \"created\" }]\n";
+
+fn sources(text: &str) -> Vec<Source> {
+    vec![Source { path: "t.toml".to_owned(), text: text.to_owned() }]
+}
+
+fn topology(text: &str) -> Topology {
+    let loaded = load(&sources(text));
+    assert!(!loaded.diagnostics.iter().any(|it| it.is_error()), "{:?}", loaded.diagnostics);
+    loaded.topology
+}
+
+/// A broker that has what the files declare.
+fn as_declared(text: &str) -> Observed {
+    let topology = topology(text);
+    let mut observed = Observed { sources: sources(text), ..Observed::default() };
+    for vhost in topology.vhosts.values() {
+        let mut seen = observed::Vhost::default();
+        for it in vhost.exchanges.values() {
+            let exchange = observed::Exchange {
+                kind: it.kind.value.as_str().to_owned(),
+                delays: false,
+                durable: it.durable,
+                auto_delete: it.auto_delete,
+                internal: it.internal,
+                alternate: None,
+                arguments: Hex::new(&it.arguments),
+            };
+            seen.exchanges.insert(it.name.to_string(), exchange);
+        }
+        for it in vhost.queues.values() {
+            let arguments = crate::topology::compile::queue_arguments(it);
+            seen.queues.insert(it.name.to_string(), queue(&arguments));
+        }
+        seen.bindings = observed::declared_bindings(vhost);
+        observed.vhosts.insert(vhost.name.to_string(), seen);
+    }
+    observed
+}
+
+fn queue(arguments: &crate::amqp::table::Table) -> observed::Queue {
+    observed::Queue {
+        durable: true,
+        auto_delete: false,
+        is_lot: false,
+        arguments: Hex::new(arguments),
+        n_messages: 0,
+        n_consumers: 0,
+    }
+}
+
+fn roll(observed: &Observed, new: &str, options: &Options) -> Rollout {
+    let applied = topology(&observed.sources[0].text);
+    Rollout::new(observed, &applied, &topology(new), &sources(new), options)
+}
+
+fn steps_of(rollout: &Rollout) -> Vec<(StepAction, &str)> {
+    rollout.steps.iter().map(|it| (it.action, it.name.as_str())).collect()
+}
+
+#[test]
+fn a_broker_that_is_as_declared_needs_nothing() {
+    let rollout = roll(&as_declared(OLD), OLD, &Options::default());
+    assert!(rollout.is_empty(), "{rollout:?}");
+    assert_eq!(rollout.drift(), "no drift\n");
+}
+
+#[test]
+fn what_is_new_is_bound_before_anything_is_unbound() {
+    let new = OLD.replace("queues.billing", "queues.invoices");
+    let rollout = roll(&as_declared(OLD), &new, &Options::default());
+    let bind = "orders → invoices (created)";
+    let unbind = "orders → billing (created)";
+    assert_eq!(
+        steps_of(&rollout),
+        [
+            (StepAction::Create, "invoices"),
+            (StepAction::Bind, bind),
+            (StepAction::Unbind, unbind),
+            (StepAction::Delete, "billing"),
+        ]
+    );
+    assert_eq!(rollout.refusals, [""; 0]);
+}
+
+#[test]
+fn messages_and_consumers_are_given_up_by_name_only() {
+    let mut observed = as_declared(OLD);
+    let vhost = observed.vhosts.get_mut("/").expect("it is there");
+    let billing = vhost.queues.get_mut("billing").expect("it is there");
+    billing.n_messages = 12;
+    let new = "[exchanges.orders]\ntype = \"direct\"\n";
+    let refused = roll(&observed, new, &Options::default());
+    assert!(refused.refusals[0].contains("with 12 messages and 0 consumers"), "{refused:?}");
+    assert!(refused.text().contains("queue `billing`: 12 messages"));
+    let options = Options { delete: ["billing".to_owned()].into(), ..Options::default() };
+    assert_eq!(roll(&observed, new, &options).refusals, [""; 0]);
+    let before = observed.fingerprint();
+    observed.vhosts.get_mut("/").expect("it is there").bindings.clear();
+    assert_ne!(observed.fingerprint(), before);
+}
+
+#[test]
+fn what_clients_made_stays_without_prune() {
+    let mut observed = as_declared(OLD);
+    let vhost = observed.vhosts.get_mut("/").expect("it is there");
+    vhost.queues.insert("spy".to_owned(), queue(&crate::amqp::table::Table::default()));
+    let mut binding = vhost.bindings[0].clone();
+    binding.destination = "spy".to_owned();
+    vhost.bindings.push(binding);
+    vhost.bindings.sort();
+    let kept = roll(&observed, OLD, &Options::default());
+    assert!(kept.is_empty(), "{kept:?}");
+    assert_eq!(kept.undeclared.len(), 2);
+    assert!(kept.drift().contains("? queue `spy` in the vhost `/`"), "{}", kept.drift());
+    let pruned = roll(&observed, OLD, &Options { prune: true, ..Options::default() });
+    let gone = [(StepAction::Unbind, "orders → spy (created)"), (StepAction::Delete, "spy")];
+    assert_eq!(steps_of(&pruned), gone);
+    assert_eq!(pruned.undeclared.len(), 0);
+}
+
+#[test]
+fn another_type_is_another_exchange_and_what_is_protected_stays() {
+    let new = OLD.replace("\"direct\"", "\"topic\"");
+    let rollout = roll(&as_declared(OLD), &new, &Options::default());
+    assert_eq!(steps_of(&rollout)[0], (StepAction::ReplaceExchange, "orders"));
+    let protected = OLD.replace("\"direct\"", "\"direct\"\nprotected = true");
+    let rollout = roll(&as_declared(&protected), &new, &Options::default());
+    assert!(rollout.refusals[0].contains("`orders` is protected"), "{rollout:?}");
+}
+
+#[test]
+fn a_saved_plan_is_read_again() {
+    let new = OLD.replace("queues.billing", "queues.invoices");
+    let rollout = roll(&as_declared(OLD), &new, &Options::default());
+    let read: Rollout = serde_json::from_str(&rollout.json()).expect("it is one");
+    assert_eq!(read, rollout);
+    assert!(rollout.markdown().contains("invoices"));
+}
