@@ -196,6 +196,17 @@ async fn parked_messages_are_looked_at_sent_back_and_discarded() {
     let job = guest.wants(202, "POST", discard, chosen).await.body;
     assert_eq!(guest.ended(&job).await["done"], 1);
     assert_eq!(payloads(&guest.peek("bills", "state=parked").await.0), ["d"]);
+    let restore = "/v1/queues/%2F/bills/parked/restore";
+    let path = format!("{restore}?dry_run=true");
+    let dry = guest.wants(200, "POST", &path, json!({ "all": true })).await;
+    assert_eq!(dry.body["matching"], 1);
+    let job = guest.wants(202, "POST", restore, json!({ "all": true })).await.body;
+    assert_eq!(guest.ended(&job).await["done"], 1);
+    let (parked, _) = guest.peek("bills", "state=parked").await;
+    assert_eq!(payloads(&parked), ["d", "a"]);
+    let chosen = json!({ "ids": [parked[1]["id"]] });
+    let job = guest.wants(202, "POST", discard, chosen).await.body;
+    assert_eq!(guest.ended(&job).await["done"], 1);
     server.stop().await;
 
     // All of it is so after a restart, when messages are on disk only.
@@ -241,6 +252,36 @@ async fn a_redrive_ends_when_its_messages_are_parked_again() {
     let parked = guest.get("/v1/queues/%2F/bills/parked").await["parked"].clone();
     let ready = guest.get("/v1/queues/%2F/bills").await["ready"].clone();
     assert_eq!(parked.as_u64().zip(ready.as_u64()).map(|(a, b)| a + b), Some(8), "none is lost");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_goes_ahead_and_the_others_follow_when_it_lives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(&folder.path().join("data")).await;
+    let guest = Tool::new(&server, "guest:guest");
+    for body in ["a", "b", "c", "d"] {
+        guest.publish("bills", body).await;
+    }
+    assert_eq!(guest.take("bills", 4, "reject_requeue_false").await.len(), 4);
+    let redrive = "/v1/queues/%2F/bills/parked/redrive";
+    for outcome in ["reject_requeue_false", "ack_requeue_false"] {
+        let body = json!({ "all": true, "canary": 1 });
+        let job = guest.wants(202, "POST", redrive, body).await.body;
+        let path = format!("/v1/jobs/{}", job["id"].as_str().expect("an id"));
+        let waiting = async {
+            while guest.get(&path).await["waits_for_canary"] != true {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("it waits");
+        assert_eq!(guest.get("/v1/queues/%2F/bills").await["ready"], 1, "one goes ahead");
+        assert_eq!(guest.take("bills", 1, outcome).await.len(), 1);
+        let job = guest.ended(&job).await;
+        let (state, done) = if outcome.starts_with("ack") { ("done", 4) } else { ("failed", 1) };
+        assert_eq!((&job["state"], &job["done"]), (&json!(state), &json!(done)), "{job}");
+    }
+    assert_eq!(guest.get("/v1/queues/%2F/bills").await["ready"], 3);
     server.stop().await;
 }
 

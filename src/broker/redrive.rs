@@ -2,13 +2,18 @@
 //! are retried now, held-back ones are cancelled, queues pause.
 
 use crate::amqp::id::BatchId;
+use crate::amqp::id::ConnectionId;
 use crate::amqp::id::QueueId;
 use crate::amqp::id::Seq;
 use crate::amqp::message::Message;
 use crate::amqp::message::Parts;
 use crate::amqp::property::Properties;
+use crate::amqp::table::Table;
 use crate::amqp::table::Value;
 use crate::broker::confirm::Confirm;
+use crate::broker::declare;
+use crate::broker::declare::DeclareError;
+use crate::broker::declare::DeclareQueue;
 use crate::broker::effect::settle_later;
 use crate::broker::effect::with_queue;
 use crate::broker::host::Host;
@@ -22,6 +27,13 @@ use crate::broker::publish::Scratch;
 use crate::broker::publish::place;
 use crate::queue::effect::Cause;
 use crate::queue::entry::Mark;
+
+/// Where discarded messages are until [`DISCARDED_TTL_MS`] have passed.
+pub const DISCARDED: &str = "amq.discarded";
+/// A day.
+pub const DISCARDED_TTL_MS: i64 = 24 * 60 * 60 * 1000;
+/// The parking lot a discarded message was in.
+pub const DISCARDED_FROM: &str = "x-railpost-discarded-from";
 
 /// What became of one parked message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +56,18 @@ pub fn redrive<H: Host>(host: &mut H, lot: QueueId, seq: Seq, message: &Message)
     let Some(to) = failed_queue(host, message).filter(|it| *it != lot) else {
         return Redriven::NoQueue;
     };
+    transfer(host, lot, seq, message, to, unparked)
+}
+
+/// Takes a message out of one queue and puts it into another, as `change` has it there.
+fn transfer<H: Host>(
+    host: &mut H,
+    lot: QueueId,
+    seq: Seq,
+    message: &Message,
+    to: QueueId,
+    change: impl FnOnce(&Message) -> Message,
+) -> Redriven {
     let bytes = message.body_bytes();
     if host.queue(to, |queue, _| queue.is_full_for(bytes)).unwrap_or(true) {
         return Redriven::Full;
@@ -53,7 +77,7 @@ pub fn redrive<H: Host>(host: &mut H, lot: QueueId, seq: Seq, message: &Message)
     let moved = taken.stored.then_some(Moved { queue: lot, seq, cause: Cause::Moved });
     let mut scratch = Scratch::default();
     scratch.routes.set(to);
-    let confirm = place(host, &mut scratch, &unparked(&taken.message), moved);
+    let confirm = place(host, &mut scratch, &change(&taken.message), moved);
     if confirm == Confirm::Refused {
         // It was filled meanwhile. The log hears of the copy in the lot before that of the other
         // one's end, so that a crash between the two leaves at least one.
@@ -68,11 +92,67 @@ pub fn redrive<H: Host>(host: &mut H, lot: QueueId, seq: Seq, message: &Message)
     }
 }
 
-/// Drops a ready message for good, a parked one or one that a delayed exchange holds back; `false`
-/// when it is not there any more.
+/// Makes the queue that discarded messages go to, unless it is there.
+///
+/// # Errors
+/// When somebody made another one of that name.
+pub fn declare_discarded<H: Host>(host: &mut H) -> Result<QueueId, DeclareError> {
+    let mut arguments = Table::default();
+    arguments.set("x-message-ttl", Value::I64(DISCARDED_TTL_MS));
+    let declare = DeclareQueue {
+        name: DISCARDED.to_owned(),
+        passive: false,
+        durable: true,
+        exclusive: false,
+        auto_delete: false,
+        arguments,
+        connection: ConnectionId(0),
+        // Its name is reserved.
+        generated: true,
+    };
+    let declared = declare::declare_queue(host, &declare)?;
+    Ok(declared.id)
+}
+
+/// Moves a parked message to where it can be restored from for a day.
+pub fn discard<H: Host>(
+    host: &mut H,
+    (lot, name): (QueueId, &str),
+    seq: Seq,
+    message: &Message,
+    discarded: QueueId,
+) -> Redriven {
+    transfer(host, lot, seq, message, discarded, |message| {
+        edited(message, |headers| headers.set(DISCARDED_FROM, Value::text(name)))
+    })
+}
+
+/// Puts a discarded message back into the parking lot it was in.
+pub fn restore<H: Host>(
+    host: &mut H,
+    discarded: QueueId,
+    seq: Seq,
+    message: &Message,
+    lot: QueueId,
+) -> Redriven {
+    transfer(host, discarded, seq, message, lot, |message| {
+        edited(message, |headers| {
+            headers.remove(DISCARDED_FROM);
+        })
+    })
+}
+
+/// The parking lot a message was discarded from.
+pub fn discarded_from(message: &Message) -> Option<String> {
+    let headers = message.properties().headers()?;
+    Some(headers.get(DISCARDED_FROM)?.as_text()?.to_owned())
+}
+
+/// Drops a ready message that a delayed exchange holds back, for good; `false` when it is not there
+/// any more.
 ///
 /// `message` is what a look into the queue has found under this number.
-pub fn discard<H: Host>(host: &mut H, lot: QueueId, seq: Seq, message: &Message) -> bool {
+pub fn cancel<H: Host>(host: &mut H, lot: QueueId, seq: Seq, message: &Message) -> bool {
     let taken = host.queue(lot, |queue, ports| {
         let taken = queue.take_out(seq, Some(message))?;
         if taken.stored {
@@ -119,11 +199,18 @@ fn failed_queue<H: Host>(host: &mut H, message: &Message) -> Option<QueueId> {
 
 /// The message without what parking noted on it.
 fn unparked(message: &Message) -> Message {
+    edited(message, |headers| {
+        for name in [PARKED_QUEUE, PARKED_REASON, PARKED_AT, ATTEMPTS] {
+            headers.remove(name);
+        }
+    })
+}
+
+/// The message with other headers.
+fn edited(message: &Message, edit: impl FnOnce(&mut Table)) -> Message {
     let mut list = message.properties().edit();
     let headers = list.headers_mut();
-    for name in [PARKED_QUEUE, PARKED_REASON, PARKED_AT, ATTEMPTS] {
-        headers.remove(name);
-    }
+    edit(headers);
     if headers.is_empty() {
         list.headers = None;
     }
@@ -262,12 +349,41 @@ mod tests {
     }
 
     #[test]
-    fn a_discarded_message_is_gone_from_queue_and_log() {
+    fn a_discarded_message_is_elsewhere_until_it_is_restored() {
+        let (mut world, _, lot) = world(None);
+        park(&mut world, b"a", "bills");
+        let before = look(&world, lot).remove(0);
+        let discarded = declare_discarded(&mut world).expect("declared");
+        assert_eq!(declare_discarded(&mut world), Ok(discarded));
+        let (seq, message) = &before;
+        let name = "bills.parked";
+        let done = discard(&mut world, (lot, name), *seq, message, discarded);
+        assert!(matches!(done, Redriven::Moved(_)));
+        let again = discard(&mut world, (lot, name), *seq, message, discarded);
+        assert_eq!(again, Redriven::Gone);
+        assert!(look(&world, lot).is_empty());
+        let (seq, message) = look(&world, discarded).remove(0);
+        assert_eq!(discarded_from(&message).as_deref(), Some(name));
+        let done = restore(&mut world, discarded, seq, &message, lot);
+        assert!(matches!(done, Redriven::Moved(_)));
+        let (_, back) = look(&world, lot).remove(0);
+        assert_eq!(back.properties().headers(), before.1.properties().headers());
+        assert!(look(&world, discarded).is_empty());
+        // Nobody restores it: a day later it is gone for good.
+        let seq = look(&world, lot).remove(0).0;
+        discard(&mut world, (lot, name), seq, &back, discarded);
+        let day = world.now + Millis(DISCARDED_TTL_MS.unsigned_abs());
+        world.advance(day);
+        assert!(look(&world, discarded).is_empty() && world.ports.log.is_empty());
+    }
+
+    #[test]
+    fn a_cancelled_message_is_gone_from_queue_and_log() {
         let (mut world, _, lot) = world(None);
         park(&mut world, b"a", "bills");
         let (seq, message) = look(&world, lot).remove(0);
-        assert!(discard(&mut world, lot, seq, &message));
-        assert!(!discard(&mut world, lot, seq, &message));
+        assert!(cancel(&mut world, lot, seq, &message));
+        assert!(!cancel(&mut world, lot, seq, &message));
         assert!(look(&world, lot).is_empty() && world.ports.log.is_empty());
         assert_eq!(world.peek(lot).expect("there").depth().ready_bytes, 0);
     }

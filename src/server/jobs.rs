@@ -27,6 +27,8 @@ const RUNNING_MAX: usize = 8;
 const KEPT: usize = 100;
 /// Messages between two looks at the clock.
 const STEP: u64 = 100;
+/// Time between two looks at a canary.
+const CANARY_LOOK: Duration = Duration::from_millis(100);
 /// Longest that a look into a queue waits for the disk.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -133,6 +135,9 @@ async fn run(estate: LiveEstate, id: u64, job: Job) {
             return;
         }
         let n = progress.done - done_before;
+        if progress.waits_for_canary {
+            tokio::time::sleep(CANARY_LOOK).await;
+        }
         if let (Some(rate), true) = (job.rate, progress.is_running()) {
             tokio::time::sleep(Duration::from_micros(n.saturating_mul(1_000_000) / rate)).await;
         }

@@ -24,7 +24,9 @@ const AT_A_TIME: usize = 100;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Redrive,
+    /// To where it can be restored from for a day.
     Discard,
+    Restore,
 }
 
 /// What is to be done, for whom.
@@ -34,6 +36,9 @@ pub struct Job {
     pub vhost: VhostName,
     pub queue: QueueName,
     pub lot: QueueId,
+    pub lot_name: QueueName,
+    /// Where discarded messages are; messages come out of it when they are restored.
+    pub discarded: QueueId,
     pub selector: Selector,
     /// Messages that are taken at most.
     pub limit: u64,
@@ -41,9 +46,19 @@ pub struct Job {
     pub rate: Option<u64>,
     /// Ends the job when of a hundred redriven messages so many were parked again.
     pub stop_at: Option<u64>,
+    /// So many are redriven first; the others when the queue has had as many acknowledged.
+    pub canary: Option<Canary>,
     /// The first number that is none of its business: what is parked later stays.
     pub end: Seq,
     pub user: UserName,
+}
+
+/// Messages that go ahead of the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Canary {
+    pub n: u64,
+    /// What the queue had acknowledged when the job began.
+    pub acked_before: u64,
 }
 
 /// How far a job is.
@@ -56,6 +71,8 @@ pub struct Progress {
     pub skipped: u64,
     /// Messages that came into the lot since the job began, this job's or not.
     pub parked_again: u64,
+    /// The canary is on its way, and the rest waits.
+    pub waits_for_canary: bool,
     pub after: Option<Seq>,
     /// What was done is on disk with this batch.
     pub batch: BatchId,
@@ -76,6 +93,17 @@ impl Kind {
         match self {
             Kind::Redrive => "redrive",
             Kind::Discard => "discard",
+            Kind::Restore => "restore",
+        }
+    }
+}
+
+impl Job {
+    /// Where its messages are.
+    pub fn source(&self) -> QueueId {
+        match self.kind {
+            Kind::Redrive | Kind::Discard => self.lot,
+            Kind::Restore => self.discarded,
         }
     }
 }
@@ -102,6 +130,8 @@ pub fn view(id: u64, job: &Job, progress: &Progress) -> Value {
         "selector": job.selector.to_json(),
         "rate": job.rate,
         "stop_at": job.stop_at,
+        "canary": job.canary.map(|it| it.n),
+        "waits_for_canary": progress.waits_for_canary,
         "user": job.user.as_str(),
         "state": stage,
         "reason": reason,
@@ -114,16 +144,31 @@ pub fn view(id: u64, job: &Job, progress: &Progress) -> Value {
 /// Does some of a job, to no more than `max` messages. The job ends when there is nothing left for
 /// it, or the queue takes no more.
 pub fn step<E: Operations>(estate: &E, job: &Job, progress: &mut Progress, max: u64) {
-    let next = estate.in_vhost(&job.vhost, |turn| turn.queue(job.lot, |it, _| it.next_seq()));
-    if let Some(next) = next.flatten() {
-        progress.parked_again = next.0.saturating_sub(job.end.0);
+    if job.kind == Kind::Redrive {
+        let next = estate.in_vhost(&job.vhost, |turn| turn.queue(job.lot, |it, _| it.next_seq()));
+        if let Some(next) = next.flatten() {
+            progress.parked_again = next.0.saturating_sub(job.end.0);
+        }
     }
     if fails_too_often(job.stop_at, progress) {
         progress.stage = Stage::Failed("too many were parked again".to_owned());
         return;
     }
-    let most = max.min(job.limit.saturating_sub(progress.done));
-    let page = peek::page(estate, &job.vhost, job.lot, State::Ready, progress.after, AT_A_TIME);
+    let mut most = max.min(job.limit.saturating_sub(progress.done));
+    if let Some(canary) = job.canary {
+        match canary_state(estate, job, canary, progress) {
+            CanaryState::GoesAhead => most = most.min(canary.n - progress.done),
+            CanaryState::UnderWay => return progress.waits_for_canary = true,
+            CanaryState::Lived => progress.waits_for_canary = false,
+            CanaryState::Died => {
+                progress.stage =
+                    Stage::Failed("a message of the canary was parked again".to_owned());
+                return;
+            }
+        }
+    }
+    let page =
+        peek::page(estate, &job.vhost, job.source(), State::Ready, progress.after, AT_A_TIME);
     let page = match page {
         Ok(page) => page,
         Err(_) => {
@@ -153,6 +198,45 @@ pub fn step<E: Operations>(estate: &E, job: &Job, progress: &mut Progress, max: 
     }
 }
 
+enum CanaryState {
+    GoesAhead,
+    UnderWay,
+    Lived,
+    Died,
+}
+
+fn canary_state<E: Operations>(
+    estate: &E,
+    job: &Job,
+    canary: Canary,
+    progress: &Progress,
+) -> CanaryState {
+    if progress.done < canary.n {
+        return CanaryState::GoesAhead;
+    }
+    // Later it is `stop_at` that counts.
+    if progress.done > canary.n {
+        return CanaryState::Lived;
+    }
+    if progress.parked_again > 0 {
+        return CanaryState::Died;
+    }
+    let acked = acked(estate, &job.vhost, &job.queue).unwrap_or_default();
+    match acked.saturating_sub(canary.acked_before) >= canary.n {
+        true => CanaryState::Lived,
+        false => CanaryState::UnderWay,
+    }
+}
+
+/// How many messages of a queue were acknowledged so far.
+pub fn acked<E: Operations>(estate: &E, vhost: &str, queue: &str) -> Option<u64> {
+    let of = estate.in_vhost(vhost, |turn| {
+        let id = turn.vhost().table.queue(queue)?;
+        turn.queue(id, |queue, _| queue.totals().acked)
+    });
+    of.flatten()
+}
+
 fn fails_too_often(stop_at: Option<u64>, progress: &Progress) -> bool {
     stop_at.is_some_and(|percent| {
         let allowed = progress.done.saturating_mul(percent);
@@ -162,15 +246,19 @@ fn fails_too_often(stop_at: Option<u64>, progress: &Progress) -> bool {
 
 fn one<E: Operations>(estate: &E, job: &Job, progress: &mut Progress, seq: Seq, message: &Message) {
     let done = estate.in_vhost(&job.vhost, |turn| {
-        if !job.selector.matches(seq, message, turn.now()) {
+        let is_others = || redrive::discarded_from(message).as_deref() != Some(&*job.lot_name);
+        if !job.selector.matches(seq, message, turn.now())
+            || (job.kind == Kind::Restore && is_others())
+        {
             return Redriven::Gone;
         }
         match job.kind {
             Kind::Redrive => redrive::redrive(turn, job.lot, seq, message),
-            Kind::Discard if redrive::discard(turn, job.lot, seq, message) => {
-                Redriven::Moved(BatchId(0))
+            Kind::Discard => {
+                let lot = (job.lot, &*job.lot_name);
+                redrive::discard(turn, lot, seq, message, job.discarded)
             }
-            Kind::Discard => Redriven::Gone,
+            Kind::Restore => redrive::restore(turn, job.discarded, seq, message, job.lot),
         }
     });
     match done {

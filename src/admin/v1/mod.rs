@@ -40,6 +40,7 @@ pub enum Action {
     Parked,
     Redrive,
     Discard,
+    Restore,
     Retries,
     RetryNow,
     Pause,
@@ -70,7 +71,7 @@ const PAGE: [(&str, &str); 2] = [
     ("limit", "Messages of a page: 1 to 500, else 50."),
 ];
 
-const SELECTOR: [(&str, &str, &str); 7] = [
+const SELECTOR: [(&str, &str, &str); 8] = [
     ("ids", "array", "Ids of messages."),
     ("reason", "string", "Only messages parked for this reason."),
     ("older_than_secs", "integer", "Only messages that were parked so long ago."),
@@ -82,6 +83,12 @@ const SELECTOR: [(&str, &str, &str); 7] = [
         "integer",
         "A redrive with a rate ends when so many of a hundred are parked again.",
     ),
+    (
+        "canary",
+        "integer",
+        "So many are redriven first, the others once the queue had as many acknowledged and none \
+         was parked again.",
+    ),
 ];
 
 const FILES: [(&str, &str, &str); 2] = [
@@ -90,7 +97,7 @@ const FILES: [(&str, &str, &str); 2] = [
 ];
 
 /// Everything there is.
-pub const ROUTES: [Route; 22] = [
+pub const ROUTES: [Route; 23] = [
     Route {
         summary: "This description, as OpenAPI.",
         ..route(Action::Describe, Method::Get, "/openapi.json")
@@ -162,10 +169,16 @@ pub const ROUTES: [Route; 22] = [
         ..route(Action::Redrive, Method::Post, "/queues/{vhost}/{queue}/parked/redrive")
     },
     Route {
-        summary: "Drops parked messages for good, as a job.",
+        summary: "Discards parked messages, as a job; they can be restored for 24 hours.",
         query: &[("dry_run", "`true` only counts.")],
         body: &SELECTOR,
         ..route(Action::Discard, Method::Post, "/queues/{vhost}/{queue}/parked/discard")
+    },
+    Route {
+        summary: "Parks discarded messages again, as a job.",
+        query: &[("dry_run", "`true` only counts.")],
+        body: &SELECTOR,
+        ..route(Action::Restore, Method::Post, "/queues/{vhost}/{queue}/parked/restore")
     },
     Route {
         summary: "What waits for a retry, by attempt, and when the next is due.",
@@ -241,6 +254,9 @@ fn dispatch<E: Operations>(estate: &E, caller: &Caller, request: &Request) -> Ou
         }
         (Action::Discard, [vhost, queue]) => {
             parked::begin(estate, caller, request, (vhost, queue), job::Kind::Discard)
+        }
+        (Action::Restore, [vhost, queue]) => {
+            parked::begin(estate, caller, request, (vhost, queue), job::Kind::Restore)
         }
         (Action::Retries, [vhost, queue]) => retries::retries(estate, caller, vhost, queue),
         (Action::RetryNow, [vhost, queue]) => retries::now(estate, caller, request, vhost, queue),

@@ -13,6 +13,7 @@ use crate::admin::request::Request;
 use crate::admin::request::Response;
 use crate::admin::v1::estate::Operations;
 use crate::admin::v1::job;
+use crate::admin::v1::job::Canary;
 use crate::admin::v1::job::Job;
 use crate::admin::v1::job::Kind;
 use crate::admin::v1::peek;
@@ -24,6 +25,7 @@ use crate::amqp::message::Message;
 use crate::amqp::name::VhostName;
 use crate::broker::host::Host as _;
 use crate::broker::parking::PARKED_SUFFIX;
+use crate::broker::redrive;
 use crate::broker::redrive::parked_for;
 use crate::broker::vhost::QueueKind;
 use crate::broker::vhost::QueueRecord;
@@ -140,27 +142,42 @@ pub fn begin<E: Operations>(
     };
     let (limit, rate) = (number("limit")?.unwrap_or(u64::MAX), number("rate")?);
     let stop_at = number("stop_at")?;
-    if stop_at.is_some() && (rate.is_none() || kind == Kind::Discard) {
+    let canary = number("canary")?;
+    if canary.is_some() && kind != Kind::Redrive {
+        return Err(Problem::bad("`canary` is for a redrive"));
+    }
+    if stop_at.is_some() && (rate.is_none() || kind != Kind::Redrive) {
         return Err(Problem::bad("`stop_at` is for a redrive with a `rate`: consumers take time"));
     }
+    let discarded = estate.in_vhost(vhost, |turn| redrive::declare_discarded(turn));
+    let discarded = discarded.ok_or(Problem::NotFound)?.map_err(|error| {
+        Problem::bad(format!("`{}` is something else: {error:?}", redrive::DISCARDED))
+    })?;
+    let source = if kind == Kind::Restore { discarded } else { lot.id };
     if request.is_set("dry_run") {
         let now = estate.in_vhost(vhost, |turn| turn.now()).ok_or(Problem::NotFound)?;
         let mut n = 0;
-        each(estate, vhost, lot.id, &mut |seq, message| {
-            n += u64::from(selector.matches(seq, message, now));
+        each(estate, vhost, source, &mut |seq, message| {
+            let from = redrive::discarded_from(message);
+            let is_its = kind != Kind::Restore || from.as_deref() == Some(&*lot.name);
+            n += u64::from(is_its && selector.matches(seq, message, now));
         })?;
         return Ok(Response::ok(json!({ "dry_run": true, "matching": n.min(limit) })));
     }
-    let end = estate.in_vhost(vhost, |turn| turn.queue(lot.id, |it, _| it.next_seq()));
+    let end = estate.in_vhost(vhost, |turn| turn.queue(source, |it, _| it.next_seq()));
+    let acked_before = job::acked(estate, vhost, queue).unwrap_or_default();
     let job = Job {
         kind,
         vhost: VhostName::new(vhost),
         queue: record.name,
         lot: lot.id,
+        lot_name: lot.name,
+        discarded,
         selector,
         limit,
         rate,
         stop_at,
+        canary: canary.map(|n| Canary { n, acked_before }),
         end: end.flatten().ok_or(Problem::NotFound)?,
         user: caller.user.name.clone(),
     };

@@ -100,6 +100,6 @@ pub fn cancel<E: Operations>(
     let page = peek::page(estate, vhost, record.id, State::Ready, before, 1)?;
     let found = page.messages.into_iter().find(|it| it.seq == seq).and_then(|it| it.message);
     let message = found.ok_or(Problem::NotFound)?;
-    let done = estate.in_vhost(vhost, |turn| redrive::discard(turn, record.id, seq, &message));
+    let done = estate.in_vhost(vhost, |turn| redrive::cancel(turn, record.id, seq, &message));
     if done == Some(true) { Ok(Response::no_content()) } else { Err(Problem::NotFound) }
 }

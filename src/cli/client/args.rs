@@ -356,6 +356,8 @@ pub(super) enum ParkCommand {
     Redrive(ParkRedriveArgs),
     /// Drop parked messages.
     Discard(ParkDiscardArgs),
+    /// Put messages back that were discarded within the last 24 hours.
+    Restore(ParkRestoreArgs),
     /// The redrives and discards that run, and the last ones that ended.
     Jobs(ParkJobsArgs),
     /// End a job; what it has done stays done.
@@ -422,6 +424,10 @@ pub(super) struct ParkRedriveArgs {
     /// With --rate: end when this share of the messages sent back is parked again.
     #[arg(long, value_name = "PERCENT", requires = "rate", value_parser = percent)]
     pub(super) stop_at: Option<u64>,
+    /// Send so many first, and the others once the queue had as many acknowledged; end when one of
+    /// them is parked again.
+    #[arg(long, value_name = "N")]
+    pub(super) canary: Option<u64>,
     /// Only say how many there are.
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -444,6 +450,17 @@ pub(super) struct ParkDiscardArgs {
     pub(super) selector: SelectorArgs,
     #[command(flatten)]
     pub(super) consent: ConsentArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 all of them are parked again, 3 some are not.")]
+pub(super) struct ParkRestoreArgs {
+    #[arg(value_name = "QUEUE")]
+    pub(super) queue: String,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    #[command(flatten)]
+    pub(super) selector: SelectorArgs,
 }
 
 #[derive(Debug, Args)]

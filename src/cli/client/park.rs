@@ -14,6 +14,7 @@ use crate::cli::client::args::ParkCommand;
 use crate::cli::client::args::ParkDiscardArgs;
 use crate::cli::client::args::ParkJobsArgs;
 use crate::cli::client::args::ParkRedriveArgs;
+use crate::cli::client::args::ParkRestoreArgs;
 use crate::cli::client::args::ParkStopArgs;
 use crate::cli::client::args::PeekState;
 use crate::cli::client::args::RetryListArgs;
@@ -38,6 +39,7 @@ pub(super) fn run(args: &ParkArgs) -> Outcome {
         }
         ParkCommand::Redrive(args) => redrive(args),
         ParkCommand::Discard(args) => discard(args),
+        ParkCommand::Restore(args) => restore(args),
         ParkCommand::Jobs(args) => jobs(args),
         ParkCommand::Stop(args) => stop(args),
     }
@@ -112,6 +114,7 @@ fn redrive(args: &ParkRedriveArgs) -> Outcome {
         return Ok(Exit::Fine);
     }
     body["stop_at"] = json!(args.stop_at);
+    body["canary"] = json!(args.canary);
     begin(&api, &args.queue, "redrive", &body, args.selector.no_wait)
 }
 
@@ -124,6 +127,11 @@ fn discard(args: &ParkDiscardArgs) -> Outcome {
         return Ok(Exit::Fine);
     }
     begin(&api, &args.queue, "discard", &body, args.selector.no_wait)
+}
+
+fn restore(args: &ParkRestoreArgs) -> Outcome {
+    let api = Api::new(&args.target)?;
+    begin(&api, &args.queue, "restore", &selector(&args.selector), args.selector.no_wait)
 }
 
 fn begin(api: &Api, queue: &str, verb: &str, body: &Value, no_wait: bool) -> Outcome {
@@ -148,7 +156,11 @@ fn begin(api: &Api, queue: &str, verb: &str, body: &Value, no_wait: bool) -> Out
 }
 
 fn described(job: &Value) -> String {
-    let verb = if job["kind"] == "discard" { "discarded" } else { "redriven" };
+    let verb = match job["kind"].as_str() {
+        Some("discard") => "discarded",
+        Some("restore") => "restored",
+        _ => "redriven",
+    };
     let mut text = format!("{} {verb}", number(&job["done"]));
     if number(&job["skipped"]) > 0 {
         text.push_str(&format!(", {} stay: their queue is no more", number(&job["skipped"])));
