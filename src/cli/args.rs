@@ -115,7 +115,7 @@ pub(in crate::cli) enum LogFormat {
     Json,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 no errors, 1 errors found, 2 unreadable.
 
 Examples:
@@ -132,6 +132,9 @@ pub(in crate::cli) struct CheckArgs {
     /// From which severity on a finding makes the answer "no".
     #[arg(long, value_enum, default_value_t = FailOn::Error)]
     pub(in crate::cli) fail_on: FailOn,
+    /// Correct the files where that cannot change where a message goes.
+    #[arg(long)]
+    pub(in crate::cli) fix: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -1,5 +1,6 @@
 //! `railpost check`: what is wrong with topology files.
 
+use std::fs;
 use std::io::IsTerminal as _;
 
 use crate::cli::args::CheckArgs;
@@ -10,7 +11,9 @@ use crate::cli::exit::Exit;
 use crate::cli::files;
 use crate::cli::files::color_of;
 use crate::topology;
+use crate::topology::Loaded;
 use crate::topology::diagnostic::Tally;
+use crate::topology::fix;
 use crate::topology::render;
 
 pub(in crate::cli) fn run(args: &CheckArgs) -> Exit {
@@ -22,6 +25,19 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> Exit {
         }
     };
     let loaded = topology::check(&sources, files::today());
+    if args.fix {
+        match correct(&loaded) {
+            Ok(0) => {}
+            Ok(n_fixed) => {
+                eprintln!("corrected: {n_fixed}");
+                return run(&CheckArgs { fix: false, ..args.clone() });
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                return Exit::Unusable;
+            }
+        }
+    }
     let (found, sources) = (&loaded.diagnostics, &loaded.topology.sources);
     let tally = Tally::of(found);
     match args.format {
@@ -45,4 +61,14 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> Exit {
         FailOn::Info => !found.is_empty(),
     };
     if fails { Exit::Findings } else { Exit::Fine }
+}
+
+/// Writes the corrections there are; returns how many.
+fn correct(loaded: &Loaded) -> Result<usize, String> {
+    let (changed, n_fixed) = fix::fixed(&loaded.topology.sources, &loaded.diagnostics);
+    for source in changed {
+        let failed = |error| format!("cannot write `{}`: {error}", source.path);
+        fs::write(&source.path, &source.text).map_err(failed)?;
+    }
+    Ok(n_fixed)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::topology::fix::Fix;
+use crate::topology::fix::FixChange;
 use crate::topology::source::Origin;
 
 /// One thing to change in a topology file.
@@ -18,6 +20,8 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do.
     pub help: Option<String>,
+    /// What corrects it, where that cannot do harm.
+    pub fix: Option<Fix>,
     /// The objects it is about, as the origins of their names: an `allow` there suppresses it.
     pub about: Vec<Origin>,
 }
@@ -80,6 +84,7 @@ impl Diagnostic {
             further: Vec::new(),
             notes: Vec::new(),
             help: None,
+            fix: None,
             about: Vec::new(),
         }
     }
@@ -95,6 +100,11 @@ impl Diagnostic {
 
     pub(in crate::topology) fn help(mut self, text: impl Into<String>) -> Diagnostic {
         self.help = Some(text.into());
+        self
+    }
+
+    pub(in crate::topology) fn fix(mut self, origin: Origin, change: FixChange) -> Diagnostic {
+        self.fix = Some(Fix { origin, change });
         self
     }
 

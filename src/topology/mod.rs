@@ -13,6 +13,7 @@ pub mod day;
 pub mod declared;
 pub mod diagnostic;
 pub mod fate;
+pub mod fix;
 pub mod format;
 pub mod graph;
 mod ladder;

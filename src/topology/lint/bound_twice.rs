@@ -7,6 +7,7 @@ use crate::topology::diagnostic::Code;
 use crate::topology::diagnostic::Diagnostic;
 use crate::topology::diagnostic::Report;
 use crate::topology::diagnostic::Severity;
+use crate::topology::fix::FixChange;
 use crate::topology::lint::Rule;
 use crate::topology::lint::facts::Facts;
 
@@ -54,6 +55,7 @@ fn find(facts: &Facts<'_>, report: &mut Report) {
                 Diagnostic::new(CODE, Severity::Info, title, (narrow.origin, "included"))
                     .also(wide.origin, "in this one")
                     .help("delete the narrower of the two")
+                    .fix(narrow.origin, FixChange::DropElement)
                     .about(queue.origin),
             );
         }

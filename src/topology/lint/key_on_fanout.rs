@@ -5,6 +5,7 @@ use crate::topology::diagnostic::Code;
 use crate::topology::diagnostic::Diagnostic;
 use crate::topology::diagnostic::Report;
 use crate::topology::diagnostic::Severity;
+use crate::topology::fix::FixChange;
 use crate::topology::lint::Rule;
 use crate::topology::lint::facts::Facts;
 
@@ -43,6 +44,7 @@ fn find(facts: &Facts<'_>, report: &mut Report) {
             Some(it) => new.also(it.kind.origin, "looks at no key").about(it.origin),
             None => new,
         };
+        let new = new.fix(binding.key.origin, FixChange::Write("\"\""));
         report.add(new.help("delete the key, or make it a topic exchange"));
     }
 }

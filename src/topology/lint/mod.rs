@@ -55,6 +55,7 @@ use crate::topology::diagnostic::Code;
 use crate::topology::diagnostic::Diagnostic;
 use crate::topology::diagnostic::Report;
 use crate::topology::diagnostic::Severity;
+use crate::topology::fix::FixChange;
 use crate::topology::lint::facts::Facts;
 use crate::topology::load::Loaded;
 use crate::topology::load::load;
@@ -167,7 +168,7 @@ fn suppress(topology: &Topology, found: Vec<Diagnostic>, today: Day) -> Vec<Diag
         };
         let at = (origin, "permits nothing");
         let new = Diagnostic::new(mistake::UNUSED_ALLOW, Severity::Warning, title, at);
-        left.push(new.help(help));
+        left.push(new.help(help).fix(allow.origin, FixChange::DropElement));
     }
     left
 }
