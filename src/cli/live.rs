@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use serde_json::json;
-use ureq::Agent;
 
 use crate::cli::args::ApiArgs;
+use crate::cli::client;
+use crate::cli::client::api::Answer;
+use crate::cli::client::api::Api;
+use crate::cli::client::target;
 use crate::cli::exit::Exit;
 use crate::cli::files;
 use crate::topology;
@@ -19,45 +20,21 @@ use crate::topology::rollout::Options;
 use crate::topology::rollout::Rollout;
 use crate::topology::rollout::present;
 
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// Applying goes through every queue there is.
 const PATIENCE: Duration = Duration::from_secs(120);
-const ANSWER_BYTES: u64 = 256 << 20;
 
 /// A broker to talk to.
 #[derive(Debug)]
 pub(in crate::cli) struct Live {
-    agent: Agent,
-    /// Without login and without a slash at its end.
-    base: String,
-    login: String,
+    api: Api,
 }
 
 impl Live {
-    /// Reads `http://USER:PASSWORD@HOST:PORT`.
+    /// # Errors
+    /// When its address is none.
     pub(in crate::cli) fn new(args: &ApiArgs) -> Result<Live, Exit> {
-        let wrong = || {
-            eprintln!("error: --api is no address such as http://guest:guest@localhost:15672");
-            Exit::Unusable
-        };
-        let (scheme, rest) = args.api.split_once("://").ok_or_else(wrong)?;
-        let (login, host) = rest.rsplit_once('@').unwrap_or(("guest:guest", rest));
-        if scheme != "http" || host.trim_end_matches('/').is_empty() {
-            return Err(wrong());
-        }
-        let login: Vec<String> = login.splitn(2, ':').map(decoded).collect();
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_PATIENCE))
-            .timeout_global(Some(PATIENCE))
-            .max_redirects(0)
-            .proxy(None)
-            .build();
-        Ok(Live {
-            agent: config.into(),
-            base: format!("http://{}", host.trim_end_matches('/')),
-            login: STANDARD.encode(login.join(":")),
-        })
+        let target = target::of_api(&args.api).map_err(|it| client::report(&it))?;
+        Ok(Live { api: Api::patient(target, PATIENCE) })
     }
 
     pub(in crate::cli) fn plan(
@@ -97,43 +74,30 @@ impl Live {
     }
 
     fn get(&self, path: &str) -> Result<Value, Exit> {
-        let request = self.agent.get(format!("{}{path}", self.base));
-        self.answer(request.header("authorization", format!("Basic {}", self.login)).call())
+        self.answer("GET", path, None)
     }
 
     fn post(&self, path: &str, body: &Value) -> Result<Value, Exit> {
-        let request = self.agent.post(format!("{}{path}", self.base));
-        let request = request
-            .header("authorization", format!("Basic {}", self.login))
-            .header("content-type", "application/json");
-        self.answer(request.send(body.to_string()))
+        self.answer("POST", path, Some(body))
     }
 
-    fn answer(
-        &self,
-        sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> Result<Value, Exit> {
-        let unreachable = |error: &ureq::Error| {
-            eprintln!("error: cannot reach {}: {error}", self.base);
-            Exit::Unreachable
-        };
-        let mut response = sent.map_err(|it| unreachable(&it))?;
-        let status = response.status().as_u16();
-        let text = response.body_mut().with_config().limit(ANSWER_BYTES).read_to_string();
-        let text = text.map_err(|it| unreachable(&it))?;
-        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Exit> {
+        let answer = self.api.ask(method, path, body, None).map_err(|it| client::report(&it))?;
+        let Answer { status, body } = answer;
+        let base = self.api.target.base();
+        let text = body.to_string();
         let reasons = body["reasons"].as_array().cloned().unwrap_or_default();
         let reason = body["reason"].as_str().unwrap_or(&text);
         match status {
             200..=299 => return Ok(body),
-            401 => eprintln!("error: {} refuses the login: {reason}", self.base),
+            401 => eprintln!("error: {base} refuses the login: {reason}"),
             409 => {
                 for it in reasons.iter().filter_map(Value::as_str) {
                     eprintln!("refused: {it}");
                 }
             }
-            404 => eprintln!("error: {} is no railpost that can plan", self.base),
-            status => eprintln!("error: {} answers {status}: {reason}", self.base),
+            404 => eprintln!("error: {base} is no railpost that can plan"),
+            status => eprintln!("error: {base} answers {status}: {reason}"),
         }
         Err(match status {
             401 | 404 | 500.. => Exit::Unreachable,
@@ -143,25 +107,8 @@ impl Live {
     }
 
     fn broken(&self, why: &str) -> Exit {
-        eprintln!("error: {} answers what this version does not understand: {why}", self.base);
+        let base = self.api.target.base();
+        eprintln!("error: {base} answers what this version does not understand: {why}");
         Exit::Unreachable
     }
-}
-
-/// Percent-decoding of a user or a password.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        let hex = after.get(..2).and_then(|it| std::str::from_utf8(it).ok());
-        match (*first, hex.and_then(|it| u8::from_str_radix(it, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            (byte, _) => bytes.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

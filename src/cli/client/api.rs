@@ -20,16 +20,16 @@ const ANSWER_BYTES: u64 = 256 << 20;
 
 /// A broker that is asked.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(in crate::cli) struct Api {
     agent: Agent,
-    pub(super) target: Target,
+    pub(in crate::cli) target: Target,
 }
 
-/// An answer that is no failure.
+/// What a broker says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Value,
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) status: u16,
+    pub(in crate::cli) body: Value,
 }
 
 impl Api {
@@ -38,7 +38,7 @@ impl Api {
     }
 
     /// Gives up on an answer after `patience`.
-    pub(super) fn patient(target: Target, patience: Duration) -> Api {
+    pub(in crate::cli) fn patient(target: Target, patience: Duration) -> Api {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_PATIENCE.min(patience)))
@@ -107,6 +107,21 @@ impl Api {
         reason: Option<&str>,
         what: &str,
     ) -> Result<Answer, Failure> {
+        let answer = self.ask(method, path, body, reason)?;
+        if (200..300).contains(&answer.status) {
+            return Ok(answer);
+        }
+        Err(self.failure(answer.status, &answer.body, what))
+    }
+
+    /// Sends a request; the answer may be a refusal.
+    pub(in crate::cli) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        reason: Option<&str>,
+    ) -> Result<Answer, Failure> {
         let Target { user, password, .. } = &self.target;
         let login = STANDARD.encode(format!("{user}:{password}"));
         let mut request = Request::builder()
@@ -137,10 +152,7 @@ impl Api {
         } else {
             serde_json::from_str(&text).unwrap_or(Value::String(text))
         };
-        if (200..300).contains(&status) {
-            return Ok(Answer { status, body });
-        }
-        Err(self.failure(status, &body, what))
+        Ok(Answer { status, body })
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {

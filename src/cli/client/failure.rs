@@ -3,7 +3,7 @@
 use crate::cli::exit::Exit;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(in crate::cli) enum Failure {
     /// What was typed makes no sense.
     #[error("{0}")]
     Usage(String),

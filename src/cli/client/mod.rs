@@ -1,10 +1,10 @@
 //! Commands that ask a running broker, over its HTTP API.
 
 mod access;
-mod api;
+pub(in crate::cli) mod api;
 mod args;
 mod condition;
-mod failure;
+pub(in crate::cli) mod failure;
 mod hash;
 mod ls;
 mod messages;
@@ -14,7 +14,7 @@ mod policy;
 mod queues;
 mod retry;
 mod status;
-mod target;
+pub(in crate::cli) mod target;
 mod top;
 
 pub(in crate::cli) use crate::cli::client::args::ClientCommand;
@@ -46,11 +46,14 @@ pub(in crate::cli) fn run(command: &ClientCommand) -> Exit {
         ClientCommand::HashPassword(args) => hash::run(args),
         ClientCommand::Endpoint(args) => target::show(args),
     };
-    done.unwrap_or_else(|failure| {
-        eprintln!("error: {failure}");
-        if let Some(hint) = failure.hint() {
-            eprintln!("hint: {hint}");
-        }
-        failure.exit()
-    })
+    done.unwrap_or_else(|failure| report(&failure))
+}
+
+/// Says what went wrong; the exit code for it.
+pub(in crate::cli) fn report(failure: &Failure) -> Exit {
+    eprintln!("error: {failure}");
+    if let Some(hint) = failure.hint() {
+        eprintln!("hint: {hint}");
+    }
+    failure.exit()
 }

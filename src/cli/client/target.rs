@@ -22,7 +22,7 @@ const ABOVE_AMQP: u16 = 10_000;
 
 /// A broker's API. Displayed without the password.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(in crate::cli) struct Target {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) user: String,
@@ -62,7 +62,7 @@ impl Target {
         self.vhost.as_deref().unwrap_or("/")
     }
 
-    pub(super) fn base(&self) -> String {
+    pub(in crate::cli) fn base(&self) -> String {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         format!("http://{open}{}{close}:{}", self.host, self.port)
     }
@@ -87,7 +87,8 @@ fn password(args: &TargetArgs) -> Result<Option<String>, Failure> {
     Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-fn of_api(text: &str) -> Result<Target, Failure> {
+/// Reads `http://user:password@host:port`.
+pub(in crate::cli) fn of_api(text: &str) -> Result<Target, Failure> {
     if text.starts_with("https://") {
         return Err(Failure::usage("`https://` is not spoken; let a tunnel do TLS"));
     }
