@@ -218,11 +218,14 @@ async fn nothing_is_unroutable_while_an_exchange_is_replaced_and_a_queue_moves()
 async fn a_broker_without_files_goes_on_with_those_applied_last() {
     let world = World::new().await;
     world.apply(OLD).await;
+    let (code, text) = world.run(&["backup", "copy", "--data", "data"]).await;
+    assert_eq!(code, 0, "{text}");
     let World { server, folder } = world;
     server.stop().await;
     let data = folder.path().join("data");
     let kept = rollout::kept(&data).expect("readable");
     assert_eq!(kept.len(), 1);
+    assert_eq!(rollout::kept(&folder.path().join("copy")).expect("a backup has them"), kept);
     let server = start(&data, &kept, true).await;
     let world = World { server, folder };
     assert_eq!(world.run(&["plan", "--check"]).await.0, 0);

@@ -16,6 +16,7 @@ use crate::server::control::Answer;
 use crate::server::control::Request;
 use crate::server::control::SOCKET;
 use crate::server::disk::DataFolder;
+use crate::server::rollout;
 use crate::storage::backup;
 
 /// Asks the running broker; without one the directory is copied as it lies there.
@@ -66,8 +67,10 @@ fn ask(mut stream: UnixStream, to: &Path) -> Result<Option<u64>, String> {
 
 /// Copies a directory that no broker uses.
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    let from = store::open(from)?;
+    let store = store::open(from)?;
     let shown = to.display();
-    let to = DataFolder::new(to).map_err(|it| format!("cannot make `{shown}`: {it}"))?;
-    backup::restore(&Arc::new(from), &Arc::new(to)).map_err(|it| format!("`{shown}`: {it}"))
+    let folder = DataFolder::new(to).map_err(|it| format!("cannot make `{shown}`: {it}"))?;
+    let copied = backup::restore(&Arc::new(store), &Arc::new(folder));
+    copied.map_err(|it| format!("`{shown}`: {it}"))?;
+    rollout::copy_kept(from, to).map_err(|it| format!("`{shown}`: {it}"))
 }

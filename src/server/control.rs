@@ -22,6 +22,7 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use crate::server::node::Node;
+use crate::server::rollout;
 
 /// The name of the socket in the data directory.
 pub const SOCKET: &str = "control.sock";
@@ -66,12 +67,12 @@ pub(in crate::server) fn bind(data: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers requests until the server stops.
-pub(in crate::server) async fn run(node: Arc<Node>, listener: UnixListener) {
+pub(in crate::server) async fn run(node: Arc<Node>, data: PathBuf, listener: UnixListener) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    tokio::spawn(serve(Arc::clone(&node), stream));
+                    tokio::spawn(serve(Arc::clone(&node), data.clone(), stream));
                 }
                 Err(error) => tracing::warn!(%error, "control socket failed"),
             },
@@ -80,12 +81,12 @@ pub(in crate::server) async fn run(node: Arc<Node>, listener: UnixListener) {
     }
 }
 
-async fn serve(node: Arc<Node>, stream: UnixStream) {
+async fn serve(node: Arc<Node>, data: PathBuf, stream: UnixStream) {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     let read = BufReader::new(reader.take(REQUEST_BYTES)).read_line(&mut line).await;
     let answer = match read.map_err(|it| it.to_string()).and_then(|_| parse(&line)) {
-        Ok(Request::Backup(to)) => backup(&node, to).await,
+        Ok(Request::Backup(to)) => backup(&node, &data, to).await,
         Err(error) => Answer::Error(error),
     };
     let mut text = serde_json::to_vec(&answer).expect("strings and numbers only");
@@ -99,11 +100,15 @@ fn parse(line: &str) -> Result<Request, String> {
     serde_json::from_str(line).map_err(|it| format!("not a request: {it}"))
 }
 
-async fn backup(node: &Node, to: PathBuf) -> Answer {
+async fn backup(node: &Node, data: &Path, to: PathBuf) -> Answer {
     tracing::info!(to = %to.display(), "backup begins");
     let (answer, answered) = oneshot::channel();
-    node.log.back_up(BackupRequest { to, answer });
-    let answer = answered.await.unwrap_or(Answer::Error("the broker stopped".to_owned()));
+    node.log.back_up(BackupRequest { to: to.clone(), answer });
+    let mut answer = answered.await.unwrap_or(Answer::Error("the broker stopped".to_owned()));
+    // Applied between the two, they are what the copy becomes at its first start.
+    if let (Answer::Bytes(_), Err(error)) = (&answer, rollout::copy_kept(data, &to)) {
+        answer = Answer::Error(format!("cannot copy the topology that was applied: {error}"));
+    }
     tracing::info!(?answer, "backup ended");
     answer
 }

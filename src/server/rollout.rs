@@ -82,6 +82,15 @@ fn keep(data: &Path, sources: &[Source]) -> io::Result<()> {
     File::open(data)?.sync_all()
 }
 
+/// Takes the kept files along to a copy of a data directory.
+///
+/// # Errors
+/// When they cannot be read or written.
+pub fn copy_kept(from: &Path, to: &Path) -> io::Result<()> {
+    let sources = kept(from)?;
+    if sources.is_empty() { Ok(()) } else { keep(to, &sources) }
+}
+
 impl Node {
     fn observe(&self, applied: &Topology) -> Observed {
         let mut vhosts = BTreeMap::new();

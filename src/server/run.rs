@@ -164,7 +164,7 @@ impl Server {
         }
         tokio::spawn(timer::run(Arc::clone(&node)));
         tokio::spawn(sampler::run(Arc::clone(&node)));
-        tokio::spawn(control::run(Arc::clone(&node), control));
+        tokio::spawn(control::run(Arc::clone(&node), config.data.clone(), control));
         tokio::spawn(listen::run(Arc::clone(&node), listener));
         Ok(Server {
             storage: Some(storage),
