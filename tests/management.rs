@@ -271,6 +271,12 @@ async fn queues_exchanges_bindings_and_messages() {
     let publish = "exchanges/%2F/orders/publish";
     let reply = tool.wants(200, "POST", publish, message.clone()).await;
     assert_eq!(reply.body, json!({"routed": true}));
+    let view = tool.get("queues/%2F/jobs").await;
+    let (from, to) = (&view["incoming"][0], tool.get("exchanges/%2F/orders").await);
+    assert_eq!(from["exchange"], json!({ "name": "orders", "vhost": "/" }));
+    assert_eq!(from["stats"]["publish"], 1);
+    let expected = json!({ "queue": { "name": "jobs", "vhost": "/" }, "stats": from["stats"] });
+    assert_eq!(to["outgoing"], json!([expected]));
     let reply = tool.wants(400, "POST", "exchanges/%2F/nope/publish", message).await;
     assert_eq!(reply.body["reason"], "404 NOT_FOUND - no exchange 'nope' in vhost '/'");
     let get = json!({"count": 5, "ackmode": "ack_requeue_true", "encoding": "auto"});

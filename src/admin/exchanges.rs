@@ -10,6 +10,8 @@ use crate::admin::caller::Caller;
 use crate::admin::estate::Estate;
 use crate::admin::json;
 use crate::admin::list;
+use crate::admin::rates;
+use crate::admin::rates::History;
 use crate::admin::request::Method;
 use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
@@ -47,7 +49,8 @@ pub fn exchanges<E: Estate>(
         }
         (Method::Get, [vhost, name]) => {
             caller.vhost(estate, vhost)?;
-            let found = estate.in_vhost(vhost, |turn| one(turn.vhost(), real_name(name)));
+            let history = estate.history();
+            let found = estate.in_vhost(vhost, |turn| one(turn, real_name(name), &history));
             list::single(found.flatten().ok_or(Problem::NotFound)?, request)
         }
         (Method::Put, [vhost, name]) => {
@@ -99,14 +102,35 @@ fn all_of(vhost: &Vhost) -> Vec<Value> {
     [default].into_iter().chain(others.into_iter().map(|it| view(vhost, it))).collect()
 }
 
-fn one(vhost: &Vhost, name: &str) -> Option<Value> {
+fn one<H: Host>(turn: &mut H, name: &str, history: &History) -> Option<Value> {
+    let vhost = turn.vhost();
     let mut view = match name {
         "" => default_view(vhost),
         name => view(vhost, vhost.table.exchange(name)?),
     };
     view["incoming"] = json!([]);
-    view["outgoing"] = json!([]);
+    view["outgoing"] = outgoing(turn, name, history);
     Some(view)
+}
+
+/// What queues took that was published to an exchange.
+fn outgoing<H: Host>(turn: &mut H, exchange: &str, history: &History) -> Value {
+    let vhost = turn.vhost().name.to_string();
+    let queues: Vec<_> = turn.vhost().queues().map(|it| (it.id, it.name.clone())).collect();
+    let mut all = Vec::new();
+    for (id, queue) in queues {
+        let taken = turn.queue(id, |queue, _| {
+            let mut incoming = queue.incoming().iter().enumerate();
+            incoming.find(|(_, (name, _))| **name == *exchange).map(|(at, (_, n))| (at, n))
+        });
+        if let Some((at, n)) = taken.flatten() {
+            all.push(json!({
+                "queue": { "name": queue.as_str(), "vhost": vhost },
+                "stats": rates::taken(history, id, at, n),
+            }));
+        }
+    }
+    Value::Array(all)
 }
 
 fn default_view(vhost: &Vhost) -> Value {

@@ -25,6 +25,7 @@ use crate::admin::request::flag_of;
 use crate::amqp::argument::QueueArguments;
 use crate::amqp::id::ConnectionId;
 use crate::amqp::id::QueueId;
+use crate::amqp::name::ExchangeName;
 use crate::broker::declare;
 use crate::broker::declare::DeclareQueue;
 use crate::broker::delete;
@@ -92,16 +93,28 @@ fn one<E: Estate>(
     let (node, history) = (estate.vitals().node, estate.history());
     let found = estate.in_vhost(vhost, |turn| {
         let record = turn.vhost().queue(name)?.clone();
-        let view = view(turn, &record, &node, &history)?;
+        let mut view = view(turn, &record, &node, &history)?;
+        view["incoming"] = incoming(turn, &record, vhost, &history);
         Some((view, connections::consumers_of(turn, &record)))
     });
     let (mut view, consumers) = found.flatten().ok_or(Problem::NotFound)?;
     let connections = estate.connections();
     let consumers = consumers.into_iter().map(|it| it.view(&connections, &node));
     view["consumer_details"] = consumers.collect();
-    view["incoming"] = json!([]);
     view["deliveries"] = json!([]);
     list::single(view, request)
+}
+
+/// What a queue took, by exchange.
+fn incoming<H: Host>(turn: &mut H, record: &QueueRecord, vhost: &str, history: &History) -> Value {
+    let all = turn.queue(record.id, |queue, _| queue.incoming().clone()).unwrap_or_default();
+    let view = |(at, (exchange, n)): (usize, (&ExchangeName, u64))| {
+        json!({
+            "exchange": { "name": exchange.as_str(), "vhost": vhost },
+            "stats": rates::taken(history, record.id, at, n),
+        })
+    };
+    all.iter().enumerate().map(view).collect()
 }
 
 /// The fields of a queue; `None` when it went meanwhile.

@@ -24,6 +24,10 @@ pub struct Moment {
     pub published: u64,
     pub unroutable: u64,
     pub queues: HashMap<QueueId, Count>,
+    /// What each queue took, by exchange, in the order of [`Incoming`].
+    ///
+    /// [`Incoming`]: crate::queue::incoming::Incoming
+    pub incoming: HashMap<QueueId, Vec<u64>>,
     /// The queues of a vhost together.
     pub vhosts: HashMap<VhostName, Count>,
     /// What queues counted that are deleted since.
@@ -161,6 +165,14 @@ pub fn message_stats(
         insert(&mut stats, key, of(totals), rate);
     }
     stats
+}
+
+/// What a queue took by one exchange, the one at this place of its list.
+pub fn taken(history: &History, queue: QueueId, at: usize, n: u64) -> Value {
+    let read = |it: &Moment| it.incoming.get(&queue)?.get(at).copied();
+    let mut stats = Map::new();
+    insert(&mut stats, "publish", n, history.counter_rate(read));
+    Value::Object(stats)
 }
 
 /// How many messages there are, and how fast that changes.

@@ -16,6 +16,7 @@ use crate::queue::enqueue::Arrival;
 use crate::queue::enqueue::Enqueued;
 use crate::queue::entry::Mark;
 use crate::queue::expiry::Loaded;
+use crate::queue::incoming::Incoming;
 use crate::queue::settings::Settings;
 use crate::queue::settle::Settlement;
 use crate::queue::stream::Stream;
@@ -117,6 +118,14 @@ impl Queue {
         match self {
             Queue::Work(it) => it.totals(),
             Queue::Stream(it) => it.totals(),
+        }
+    }
+
+    /// What it took, by exchange.
+    pub fn incoming(&self) -> &Incoming {
+        match self {
+            Queue::Work(it) => it.incoming(),
+            Queue::Stream(it) => it.incoming(),
         }
     }
 

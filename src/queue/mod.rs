@@ -16,6 +16,7 @@ pub mod effect;
 pub mod enqueue;
 pub mod entry;
 pub mod expiry;
+pub mod incoming;
 mod lane;
 mod machine;
 mod overflow;

@@ -25,6 +25,7 @@ use crate::queue::enqueue::Arrivals;
 use crate::queue::entry::Mark;
 use crate::queue::expiry::Loaded;
 use crate::queue::expiry::LoadedMessage;
+use crate::queue::incoming::Incoming;
 use crate::queue::machine::Depth;
 use crate::queue::machine::Restored;
 use crate::queue::settings::Settings;
@@ -70,6 +71,7 @@ pub struct Stream {
     armed: Timestamp,
     totals: Totals,
     latency: Latency,
+    incoming: Incoming,
 }
 
 impl Stream {
@@ -92,6 +94,7 @@ impl Stream {
             armed: Timestamp::NEVER,
             totals: Totals::default(),
             latency: Latency::default(),
+            incoming: Incoming::default(),
         }
     }
 
@@ -133,6 +136,10 @@ impl Stream {
         &self.latency
     }
 
+    pub fn incoming(&self) -> &Incoming {
+        &self.incoming
+    }
+
     pub fn depth(&self) -> Depth {
         Depth {
             ready: self.count,
@@ -169,6 +176,7 @@ impl Stream {
         self.arrivals.note(arrival.seq);
         self.end = self.end.max(arrival.seq.next());
         self.totals.published += 1;
+        self.incoming.note(arrival.message.exchange());
         self.count += 1;
         self.bytes += arrival.message.body_bytes();
         if self.count == 1 {

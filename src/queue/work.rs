@@ -26,6 +26,7 @@ use crate::queue::effect::Reason;
 use crate::queue::enqueue::Arrivals;
 use crate::queue::entry::Entry;
 use crate::queue::entry::Mark;
+use crate::queue::incoming::Incoming;
 use crate::queue::lane::Key;
 use crate::queue::lane::Lanes;
 use crate::queue::machine::Depth;
@@ -62,6 +63,7 @@ pub struct WorkQueue {
     pub(in crate::queue) ready_bytes: u64,
     pub(in crate::queue) totals: Totals,
     pub(in crate::queue) latency: Latency,
+    pub(in crate::queue) incoming: Incoming,
     pub(in crate::queue) unused_since: Timestamp,
     pub(in crate::queue) had_consumer: bool,
     /// The earliest wake-up asked for and not yet come.
@@ -114,6 +116,7 @@ impl WorkQueue {
             ready_bytes: 0,
             totals: Totals::default(),
             latency: Latency::default(),
+            incoming: Incoming::default(),
             unused_since: now,
             had_consumer: false,
             armed: Timestamp::NEVER,
@@ -198,6 +201,10 @@ impl WorkQueue {
 
     pub fn latency(&self) -> &Latency {
         &self.latency
+    }
+
+    pub fn incoming(&self) -> &Incoming {
+        &self.incoming
     }
 
     pub fn depth(&self) -> Depth {

@@ -17,7 +17,6 @@ use crate::admin::rates::Traffic;
 use crate::amqp::time::Timestamp;
 use crate::server::link::Link;
 use crate::server::node::Node;
-use crate::server::vhosts::LiveQueue;
 use crate::session::outbox::ConfirmCounts;
 use crate::session::outbox::OpenChannel;
 
@@ -65,12 +64,16 @@ impl Node {
                 let definitions = vhost.definitions.read();
                 definitions.queues.iter().map(|(id, live)| (*id, Arc::clone(live))).collect()
             };
-            let count = |live: &Arc<LiveQueue>| {
+            let mut counts = Vec::with_capacity(queues.len());
+            for (id, live) in &queues {
                 let state = live.state.lock();
-                state.as_ref().map(|it| Count { totals: *it.totals(), depth: it.depth() })
-            };
-            let counts: Vec<_> =
-                queues.iter().filter_map(|(id, live)| Some((*id, count(live)?))).collect();
+                let Some(queue) = state.as_ref() else { continue };
+                counts.push((*id, Count { totals: *queue.totals(), depth: queue.depth() }));
+                let incoming = queue.incoming().iter();
+                if incoming.len() > 0 {
+                    moment.incoming.insert(*id, incoming.map(|(_, n)| n).collect());
+                }
+            }
             let sum = rates::sum(counts.iter().map(|(_, count)| *count));
             moment.vhosts.insert(vhost.name.clone(), sum);
             moment.queues.extend(counts);
