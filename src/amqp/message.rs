@@ -77,6 +77,12 @@ impl Message {
         self.text(0, usize::from(self.head().exchange_bytes))
     }
 
+    /// Exchange and routing key where only their bytes count: nothing is checked again.
+    pub fn address_bytes(&self) -> (&[u8], &[u8]) {
+        let (exchange, rest) = self.0.slice.split_at(usize::from(self.head().exchange_bytes));
+        (exchange, &rest[..usize::from(self.head().key_bytes)])
+    }
+
     pub fn routing_key(&self) -> RoutingKey<'_> {
         let start = usize::from(self.head().exchange_bytes);
         RoutingKey(self.text(start, start + usize::from(self.head().key_bytes)))

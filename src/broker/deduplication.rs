@@ -194,6 +194,10 @@ pub(in crate::broker) fn admit_at_exchange<H: Host>(
     message: &Message,
     admitted: &mut Admitted,
 ) -> Option<Confirm> {
+    // The default exchange has no arguments, and most messages come by it.
+    if message.address_bytes().0.is_empty() {
+        return None;
+    }
     let exchange = host.vhost().table.exchange(message.exchange())?;
     if exchange.arguments.is_empty() {
         return None;

@@ -126,9 +126,10 @@ pub fn check<H: Host>(
     user: &str,
 ) -> Result<(), PublishError> {
     let vhost = host.vhost();
-    match vhost.table.exchange(message.exchange()) {
+    let name = message.exchange();
+    match vhost.table.exchange(name) {
         Some(exchange) if exchange.internal => return Err(PublishError::InternalExchange),
-        None if !message.exchange().is_empty() => return Err(PublishError::NoSuchExchange),
+        None if !name.is_empty() => return Err(PublishError::NoSuchExchange),
         Some(_) | None => {}
     }
     if let Some(text) = message.properties().expiration() {

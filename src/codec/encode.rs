@@ -42,8 +42,7 @@ pub fn deliver(
     short_string(buffer, method.consumer_tag);
     buffer.extend_from_slice(&method.delivery_tag.to_be_bytes());
     buffer.push(u8::from(method.redelivered));
-    short_string(buffer, message.exchange());
-    short_string(buffer, message.routing_key().0);
+    address(buffer, message);
     finish(buffer, size_at);
     content(out, channel, frame_max, message, properties);
 }
@@ -61,8 +60,7 @@ pub fn get_ok(
     let size_at = begin(buffer, FrameKind::Method, channel, [0, 60, 0, 71]);
     buffer.extend_from_slice(&method.delivery_tag.to_be_bytes());
     buffer.push(u8::from(method.redelivered));
-    short_string(buffer, message.exchange());
-    short_string(buffer, message.routing_key().0);
+    address(buffer, message);
     buffer.extend_from_slice(&method.message_count.to_be_bytes());
     finish(buffer, size_at);
     content(out, channel, frame_max, message, properties);
@@ -81,8 +79,7 @@ pub fn return_message(
     let size_at = begin(buffer, FrameKind::Method, channel, [0, 60, 0, 50]);
     buffer.extend_from_slice(&reply_code.to_be_bytes());
     short_string(buffer, reply_text);
-    short_string(buffer, message.exchange());
-    short_string(buffer, message.routing_key().0);
+    address(buffer, message);
     finish(buffer, size_at);
     content(out, channel, frame_max, message, None);
 }
@@ -177,8 +174,19 @@ fn finish(out: &mut Vec<u8>, size_at: usize) {
 
 /// The text is at most 255 bytes: it came from a short string or was cut to one.
 fn short_string(out: &mut Vec<u8>, text: &str) {
+    short_bytes(out, text.as_bytes());
+}
+
+fn short_bytes(out: &mut Vec<u8>, text: &[u8]) {
     out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
-    out.extend_from_slice(&text.as_bytes()[..text.len().min(limit::SHORT_STRING_BYTES)]);
+    out.extend_from_slice(&text[..text.len().min(limit::SHORT_STRING_BYTES)]);
+}
+
+/// Exchange and routing key.
+fn address(out: &mut Vec<u8>, message: &Message) {
+    let (exchange, key) = message.address_bytes();
+    short_bytes(out, exchange);
+    short_bytes(out, key);
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ impl WorkQueue {
             return Enqueued::Refused;
         }
         self.totals.published += 1;
-        self.incoming.note(arrival.message.exchange());
+        self.incoming.note(&arrival.message);
         let expires_at = expiry(&self.settings, &arrival.message, now);
         let priority = match self.settings.priority_max {
             Some(_) => arrival.message.properties().priority(),

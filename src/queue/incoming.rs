@@ -1,5 +1,6 @@
 //! Which exchanges a queue's messages came by.
 
+use crate::amqp::message::Message;
 use crate::amqp::name::ExchangeName;
 
 /// Exchanges that are counted one by one; what comes by more of them is in the queue's totals only.
@@ -11,12 +12,13 @@ pub struct Incoming(Vec<(ExchangeName, u64)>);
 
 impl Incoming {
     /// Counts a message. Mostly there is one exchange, and it is found at once.
-    pub(in crate::queue) fn note(&mut self, exchange: &str) {
-        if let Some((_, n)) = self.0.iter_mut().find(|(it, _)| *it == *exchange) {
+    pub(in crate::queue) fn note(&mut self, message: &Message) {
+        let (exchange, _) = message.address_bytes();
+        if let Some((_, n)) = self.0.iter_mut().find(|(it, _)| it.as_bytes() == exchange) {
             *n += 1;
         } else if self.0.len() < EXCHANGES_MAX {
             self.0.reserve_exact(1);
-            self.0.push((ExchangeName::new(exchange), 1));
+            self.0.push((ExchangeName::new(message.exchange()), 1));
         }
     }
 
@@ -29,13 +31,23 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::amqp::message::Parts;
+    use crate::amqp::name::RoutingKey;
+    use crate::amqp::property::Properties;
+    use crate::amqp::time::Timestamp;
 
     #[test]
     fn exchanges_are_counted_up_to_a_limit() {
         let mut incoming = Incoming::default();
         for round in 0..3 {
             for n in 0..EXCHANGES_MAX + round {
-                incoming.note(&format!("x{n}"));
+                let parts = Parts {
+                    exchange: &format!("x{n}"),
+                    routing_key: RoutingKey("key"),
+                    properties: Properties::from_checked(&[0, 0]),
+                    published_at: Timestamp(1),
+                };
+                incoming.note(&Message::copied(parts, b"", &mut Vec::new()));
             }
         }
         assert_eq!(incoming.iter().len(), EXCHANGES_MAX);

@@ -176,7 +176,7 @@ impl Stream {
         self.arrivals.note(arrival.seq);
         self.end = self.end.max(arrival.seq.next());
         self.totals.published += 1;
-        self.incoming.note(arrival.message.exchange());
+        self.incoming.note(&arrival.message);
         self.count += 1;
         self.bytes += arrival.message.body_bytes();
         if self.count == 1 {
