@@ -107,10 +107,6 @@ impl Response {
 }
 
 impl Request {
-    pub fn only(&self, method: Method) -> Result<(), Problem> {
-        if self.method == method { Ok(()) } else { Err(Problem::WrongMethod) }
-    }
-
     /// A value of the query.
     pub fn query(&self, key: &str) -> Option<&str> {
         self.query.iter().find(|(it, _)| it == key).map(|(_, value)| value.as_str())

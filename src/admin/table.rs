@@ -178,7 +178,7 @@ pub const TABLE: &[Row] = &[
 /// [`Problem::NotFound`], or [`Problem::WrongMethod`] when only the method has no row.
 pub fn find(request: &Request) -> Result<&'static Row, Problem> {
     let mut known = false;
-    for row in TABLE.iter().filter(|it| matches(it.path, &request.path)) {
+    for row in TABLE.iter().filter(|it| matched(it.path, &request.path).is_some()) {
         if row.method == request.method {
             return Ok(row);
         }
@@ -187,18 +187,23 @@ pub fn find(request: &Request) -> Result<&'static Row, Problem> {
     Err(if known { Problem::WrongMethod } else { Problem::NotFound })
 }
 
-fn matches(template: &str, path: &[String]) -> bool {
+/// The parts of a path that stand for something, when it is as the template has it.
+pub fn matched<'a>(template: &str, path: &'a [String]) -> Option<Vec<&'a str>> {
     let mut rest = path.iter();
+    let mut parts = Vec::new();
     for wanted in template.split('/') {
         if wanted == "{*}" {
-            return true;
+            parts.extend(rest.map(String::as_str));
+            return Some(parts);
         }
-        match rest.next() {
-            Some(found) if wanted.starts_with('{') || wanted == found => {}
-            Some(_) | None => return false,
+        let found = rest.next()?;
+        if wanted.starts_with('{') {
+            parts.push(found.as_str());
+        } else if wanted != found {
+            return None;
         }
     }
-    rest.next().is_none()
+    rest.next().is_none().then_some(parts)
 }
 
 #[cfg(test)]

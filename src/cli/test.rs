@@ -21,8 +21,12 @@ pub(in crate::cli) fn run(args: &TestArgs) -> Exit {
     let wanted = |it: &&Scenario| args.filter.as_ref().is_none_or(|text| it.name.contains(text));
     let mut verdicts = Vec::new();
     for vhost in topology.vhosts.values() {
+        let mut scenarios = vhost.scenarios.iter().filter(wanted).peekable();
+        if scenarios.peek().is_none() {
+            continue;
+        }
         let mut runner = Runner::new(&topology, vhost);
-        for scenario in vhost.scenarios.iter().filter(wanted) {
+        for scenario in scenarios {
             let begun = Instant::now();
             let failures = runner.run(scenario);
             let verdict = Verdict::new(&topology, scenario, &failures, begun.elapsed());

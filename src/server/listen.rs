@@ -10,7 +10,7 @@ use crate::server::link::Link;
 use crate::server::node::Node;
 
 /// How long to wait after a failed accept: the usual reason is that no file descriptor is left.
-const AFTER_FAILURE: Duration = Duration::from_millis(100);
+pub(in crate::server) const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Accepts clients until the server stops.
 pub(in crate::server) async fn run(node: Arc<Node>, listener: TcpListener) {

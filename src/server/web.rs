@@ -21,8 +21,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
-/// How long to wait after a failed accept: the usual reason is that no file descriptor is left.
-const AFTER_FAILURE: Duration = Duration::from_millis(100);
+use crate::server::listen::AFTER_FAILURE;
+
 /// How long answers that are on their way may take when the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 

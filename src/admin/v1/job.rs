@@ -37,8 +37,10 @@ pub struct Job {
     pub queue: QueueName,
     pub lot: QueueId,
     pub lot_name: QueueName,
-    /// Where discarded messages are; messages come out of it when they are restored.
-    pub discarded: QueueId,
+    /// Where its messages are: the parking lot, or what was discarded.
+    pub source: QueueId,
+    /// Where discarded messages are; a redrive has nothing to do with it.
+    pub discarded: Option<QueueId>,
     pub selector: Selector,
     /// Messages that are taken at most.
     pub limit: u64,
@@ -94,16 +96,6 @@ impl Kind {
             Kind::Redrive => "redrive",
             Kind::Discard => "discard",
             Kind::Restore => "restore",
-        }
-    }
-}
-
-impl Job {
-    /// Where its messages are.
-    pub fn source(&self) -> QueueId {
-        match self.kind {
-            Kind::Redrive | Kind::Discard => self.lot,
-            Kind::Restore => self.discarded,
         }
     }
 }
@@ -167,8 +159,7 @@ pub fn step<E: Operations>(estate: &E, job: &Job, progress: &mut Progress, max: 
             }
         }
     }
-    let page =
-        peek::page(estate, &job.vhost, job.source(), State::Ready, progress.after, AT_A_TIME);
+    let page = peek::page(estate, &job.vhost, job.source, State::Ready, progress.after, AT_A_TIME);
     let page = match page {
         Ok(page) => page,
         Err(_) => {
@@ -252,13 +243,13 @@ fn one<E: Operations>(estate: &E, job: &Job, progress: &mut Progress, seq: Seq, 
         {
             return Redriven::Gone;
         }
-        match job.kind {
-            Kind::Redrive => redrive::redrive(turn, job.lot, seq, message),
-            Kind::Discard => {
-                let lot = (job.lot, &*job.lot_name);
-                redrive::discard(turn, lot, seq, message, job.discarded)
+        match (job.kind, job.discarded) {
+            (Kind::Redrive, _) => redrive::redrive(turn, job.lot, seq, message),
+            (Kind::Discard, Some(to)) => {
+                redrive::discard(turn, (job.lot, &*job.lot_name), seq, message, to)
             }
-            Kind::Restore => redrive::restore(turn, job.discarded, seq, message, job.lot),
+            (Kind::Restore, Some(from)) => redrive::restore(turn, from, seq, message, job.lot),
+            (Kind::Discard | Kind::Restore, None) => Redriven::NoQueue,
         }
     });
     match done {

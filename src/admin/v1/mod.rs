@@ -22,6 +22,7 @@ use crate::admin::request::Outcome;
 use crate::admin::request::Problem;
 use crate::admin::request::Request;
 use crate::admin::request::Response;
+use crate::admin::table::matched;
 use crate::admin::v1::estate::Operations;
 
 /// Something that can be asked for.
@@ -278,29 +279,13 @@ fn dispatch<E: Operations>(estate: &E, caller: &Caller, request: &Request) -> Ou
 fn find(request: &Request) -> Result<(Action, Vec<&str>), Problem> {
     let mut known = false;
     for route in ROUTES {
-        let Some(parts) = matched(route.path, &request.path) else { continue };
+        let Some(parts) = matched(&route.path[1..], &request.path) else { continue };
         if route.method == request.method {
             return Ok((route.action, parts));
         }
         known = true;
     }
     Err(if known { Problem::WrongMethod } else { Problem::NotFound })
-}
-
-fn matched<'a>(template: &str, path: &'a [String]) -> Option<Vec<&'a str>> {
-    let wanted: Vec<&str> = template.split('/').skip(1).collect();
-    if wanted.len() != path.len() {
-        return None;
-    }
-    let mut parts = Vec::new();
-    for (wanted, found) in wanted.iter().zip(path) {
-        if wanted.starts_with('{') {
-            parts.push(found.as_str());
-        } else if wanted != found {
-            return None;
-        }
-    }
-    Some(parts)
 }
 
 #[cfg(test)]

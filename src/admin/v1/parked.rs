@@ -120,6 +120,14 @@ fn each<E: Operations>(
     Ok(n)
 }
 
+/// The queue that discarded messages go to and come back from.
+fn discarded<E: Operations>(estate: &E, vhost: &str) -> Result<QueueId, Problem> {
+    let declared = estate.in_vhost(vhost, |turn| redrive::declare_discarded(turn));
+    declared.ok_or(Problem::NotFound)?.map_err(|error| {
+        Problem::bad(format!("`{}` is something else: {error:?}", redrive::DISCARDED))
+    })
+}
+
 /// Begins a job and answers with it; with `dry_run`, only how many messages it would take.
 pub fn begin<E: Operations>(
     estate: &E,
@@ -149,11 +157,11 @@ pub fn begin<E: Operations>(
     if stop_at.is_some() && (rate.is_none() || kind != Kind::Redrive) {
         return Err(Problem::bad("`stop_at` is for a redrive with a `rate`: consumers take time"));
     }
-    let discarded = estate.in_vhost(vhost, |turn| redrive::declare_discarded(turn));
-    let discarded = discarded.ok_or(Problem::NotFound)?.map_err(|error| {
-        Problem::bad(format!("`{}` is something else: {error:?}", redrive::DISCARDED))
-    })?;
-    let source = if kind == Kind::Restore { discarded } else { lot.id };
+    let discarded = match kind {
+        Kind::Redrive => None,
+        Kind::Discard | Kind::Restore => Some(discarded(estate, vhost)?),
+    };
+    let source = discarded.filter(|_| kind == Kind::Restore).unwrap_or(lot.id);
     if request.is_set("dry_run") {
         let now = estate.in_vhost(vhost, |turn| turn.now()).ok_or(Problem::NotFound)?;
         let mut n = 0;
@@ -170,6 +178,7 @@ pub fn begin<E: Operations>(
         kind,
         vhost: VhostName::new(vhost),
         queue: record.name,
+        source,
         lot: lot.id,
         lot_name: lot.name,
         discarded,
