@@ -9,7 +9,6 @@ use crate::admin::caller::Caller;
 use crate::admin::estate::ChannelView;
 use crate::admin::estate::ConnectionView;
 use crate::admin::estate::Estate;
-use crate::admin::json;
 use crate::admin::list;
 use crate::admin::rates;
 use crate::admin::rates::ChannelCount;
@@ -23,6 +22,7 @@ use crate::admin::request::Request;
 use crate::admin::request::Response;
 use crate::amqp::id::ChannelId;
 use crate::amqp::id::ConsumerId;
+use crate::amqp::json;
 use crate::broker::host::Host;
 use crate::broker::vhost::QueueRecord;
 

@@ -11,7 +11,6 @@ pub mod definitions;
 pub mod draft;
 pub mod estate;
 pub mod exchanges;
-pub mod json;
 pub mod list;
 pub mod messages;
 pub mod overview;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::amqp::id::BatchId;
+use crate::amqp::json::JsonError;
 
 /// What is to be done. HEAD is a GET whose body is not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +61,12 @@ pub enum Problem {
     Protected(String),
     /// What is to be imported contradicts what is there.
     Conflict(Value),
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Problem {
+        Problem::bad(error.to_string())
+    }
 }
 
 impl Problem {

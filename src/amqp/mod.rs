@@ -5,6 +5,7 @@ pub mod argument;
 pub mod deduplication;
 pub mod delay;
 pub mod id;
+pub mod json;
 pub mod limit;
 pub mod message;
 pub mod name;

@@ -1,9 +1,9 @@
 //! A topology as RabbitMQ's definitions, and what they cannot say.
 
-use serde_json::Map;
 use serde_json::Value as Json;
 use serde_json::json;
 
+use crate::amqp::json::from_table;
 use crate::amqp::table::Table;
 use crate::amqp::table::Value;
 use crate::broker::rules::Unroutable;
@@ -98,7 +98,7 @@ impl Lists {
             "durable": exchange.durable,
             "auto_delete": exchange.auto_delete,
             "internal": exchange.internal,
-            "arguments": object(&arguments),
+            "arguments": from_table(&arguments),
         }));
         self.bindings(vhost, &exchange.name, "exchange", &exchange.bindings);
         let word = match exchange.unroutable() {
@@ -181,7 +181,7 @@ impl Lists {
             "vhost": vhost.name.as_str(),
             "durable": durable,
             "auto_delete": auto_delete,
-            "arguments": object(arguments),
+            "arguments": from_table(arguments),
         }));
     }
 
@@ -193,36 +193,8 @@ impl Lists {
                 "destination": to,
                 "destination_type": kind,
                 "routing_key": it.key.value.as_str(),
-                "arguments": object(&it.arguments),
+                "arguments": from_table(&it.arguments),
             }));
         }
-    }
-}
-
-fn object(table: &Table) -> Json {
-    let entries = table.iter().map(|(key, value)| (key.to_owned(), to_json(value)));
-    Json::Object(entries.collect::<Map<String, Json>>())
-}
-
-fn to_json(value: &Value) -> Json {
-    match value {
-        Value::Bool(it) => json!(it),
-        Value::F32(it) => json!(it),
-        Value::F64(it) => json!(it),
-        Value::Time(it) => json!(it),
-        Value::LongString(it) | Value::Bytes(it) => json!(String::from_utf8_lossy(it)),
-        Value::Array(all) => Json::Array(all.iter().map(to_json).collect()),
-        Value::Table(table) => object(table),
-        Value::Decimal { scale, value } => {
-            json!(f64::from(*value) / 10f64.powi(i32::from(*scale)))
-        }
-        Value::Void => Json::Null,
-        Value::I8(_)
-        | Value::U8(_)
-        | Value::I16(_)
-        | Value::U16(_)
-        | Value::I32(_)
-        | Value::U32(_)
-        | Value::I64(_) => json!(value.as_integer()),
     }
 }

@@ -4,11 +4,20 @@ use serde_json::Map;
 use serde_json::Number;
 use serde_json::Value as Json;
 
-use crate::admin::request::Problem;
 use crate::amqp::limit;
 use crate::amqp::table::Table;
 use crate::amqp::table::Value;
 
+/// JSON that is no field table.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum JsonError {
+    #[error("`arguments` is {0}; it must be an object")]
+    NoObject(String),
+    #[error("tables nest deeper than {}", limit::TABLE_DEPTH)]
+    TooDeep,
+}
+
+/// A table as the management API shows it.
 pub fn from_table(table: &Table) -> Json {
     Json::Object(table.iter().map(|(key, value)| (key.to_owned(), from_value(value))).collect())
 }
@@ -45,26 +54,26 @@ fn float(number: f64) -> Json {
 ///
 /// # Errors
 /// When it is no object, or nested too deeply.
-pub fn to_table(json: Option<&Json>) -> Result<Table, Problem> {
+pub fn to_table(json: Option<&Json>) -> Result<Table, JsonError> {
     match json {
         None => Ok(Table::default()),
         Some(Json::Object(map)) => entries(map, limit::TABLE_DEPTH),
         // COMPAT: an empty list stands for an empty object in old exports.
         Some(Json::Array(items)) if items.is_empty() => Ok(Table::default()),
-        Some(other) => Err(Problem::bad(format!("`arguments` is {other}; it must be an object"))),
+        Some(other) => Err(JsonError::NoObject(other.to_string())),
     }
 }
 
-fn entries(map: &Map<String, Json>, depth: usize) -> Result<Table, Problem> {
+fn entries(map: &Map<String, Json>, depth: usize) -> Result<Table, JsonError> {
     if depth == 0 {
-        return Err(Problem::bad(format!("tables nest deeper than {}", limit::TABLE_DEPTH)));
+        return Err(JsonError::TooDeep);
     }
     let entry = |(key, value): (&String, &Json)| Ok((key.clone(), to_value(value, depth)?));
     Ok(Table(map.iter().map(entry).collect::<Result<_, _>>()?))
 }
 
 /// COMPAT: integers become 64 bits wide, texts long strings.
-fn to_value(json: &Json, depth: usize) -> Result<Value, Problem> {
+fn to_value(json: &Json, depth: usize) -> Result<Value, JsonError> {
     Ok(match json {
         Json::Null => Value::Void,
         Json::Bool(it) => Value::Bool(*it),
@@ -76,7 +85,7 @@ fn to_value(json: &Json, depth: usize) -> Result<Value, Problem> {
         Json::String(text) => Value::text(text),
         Json::Array(items) => {
             if depth == 0 {
-                return Err(Problem::bad("arrays nest too deeply"));
+                return Err(JsonError::TooDeep);
             }
             let items = items.iter().map(|it| to_value(it, depth - 1));
             Value::Array(items.collect::<Result<_, _>>()?)
