@@ -22,7 +22,8 @@ pub fn from_table(table: &Table) -> Json {
     Json::Object(table.iter().map(|(key, value)| (key.to_owned(), from_value(value))).collect())
 }
 
-fn from_value(value: &Value) -> Json {
+/// One value of a table as JSON.
+pub fn from_value(value: &Value) -> Json {
     match value {
         Value::Bool(it) => Json::Bool(*it),
         Value::F32(it) => float(f64::from(*it)),

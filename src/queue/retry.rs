@@ -78,6 +78,11 @@ impl Counts {
 }
 
 impl RetryPolicy {
+    /// Whether a message is not tried again once this many attempts have failed.
+    pub fn is_last(&self, attempts: u32) -> bool {
+        self.attempts > 0 && attempts >= self.attempts
+    }
+
     /// The wait after the `n`-th failed attempt (from 1), jitter apart:
     /// `min(first × multiplier^(n−1), max)`.
     #[allow(

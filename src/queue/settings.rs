@@ -7,6 +7,7 @@ use crate::amqp::argument::QueueType;
 use crate::amqp::deduplication::Deduplication;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::time::Millis;
+use crate::queue::effect::Reason;
 use crate::queue::retry::RetryPolicy;
 use crate::queue::retry::Then;
 
@@ -84,6 +85,23 @@ pub struct Keyed {
 }
 
 impl Settings {
+    /// Where a message goes whose life in the queue is over: one that failed where its retry
+    /// policy says, else to the dead-letter exchange, else to the parking lot; one that expired or
+    /// was too many to the dead-letter exchange, or it is dropped and counted.
+    pub fn end_of(&self, reason: Reason) -> Then {
+        let failed = matches!(reason, Reason::Rejected | Reason::DeliveryLimit);
+        let then = self.retry.filter(|_| failed).map(|it| it.then);
+        let letters = self.dead_letter.is_some();
+        let parks = self.parking && failed;
+        match then {
+            Some(Then::Drop) => Then::Drop,
+            Some(Then::Park) if parks => Then::Park,
+            Some(_) | None if letters => Then::DeadLetter,
+            Some(Then::DeadLetter) | None if parks => Then::Park,
+            Some(_) | None => Then::Drop,
+        }
+    }
+
     /// The settings a client's arguments ask for.
     ///
     /// COMPAT: `x-delivery-limit` L allows L failed deliveries, so L + 1 in all. A quorum queue

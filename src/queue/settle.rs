@@ -128,7 +128,7 @@ impl WorkQueue {
             Some(policy) => {
                 entry.mark.attempts = entry.mark.attempts.saturating_add(1);
                 let attempts = u32::from(entry.mark.attempts);
-                if policy.attempts > 0 && attempts >= policy.attempts {
+                if policy.is_last(attempts) {
                     self.end_and_release(entry, key, Reason::Rejected, effects);
                 } else if at_limit {
                     self.end_and_release(entry, key, Reason::DeliveryLimit, effects);
@@ -222,11 +222,9 @@ impl WorkQueue {
         self.end(entry, reason, effects);
     }
 
-    /// The life of a ready message in this queue is over.
+    /// The life of a ready message in this queue is over: it goes where [`Settings::end_of`] says.
     ///
-    /// A message that failed goes where its retry policy says, else to the dead-letter exchange,
-    /// else to the parking lot; one that expired or was too many goes to the dead-letter exchange
-    /// or is dropped and counted.
+    /// [`Settings::end_of`]: crate::queue::settings::Settings::end_of
     pub(in crate::queue) fn end(
         &mut self,
         entry: Entry,
@@ -234,17 +232,8 @@ impl WorkQueue {
         effects: &mut Vec<Effect>,
     ) {
         self.ready_bytes = self.ready_bytes.saturating_sub(entry.body_bytes);
-        let failed = matches!(reason, Reason::Rejected | Reason::DeliveryLimit);
-        let then = self.settings.retry.filter(|_| failed).map(|it| it.then);
-        let dead_letter = self.settings.dead_letter.is_some();
-        let parks = self.settings.parking
-            && failed
-            && match then {
-                Some(Then::Park) => true,
-                Some(Then::DeadLetter) | None => !dead_letter,
-                Some(Then::Drop) => false,
-            };
-        let letters = dead_letter && !parks && then != Some(Then::Drop);
+        let then = self.settings.end_of(reason);
+        let (parks, letters) = (then == Then::Park, then == Then::DeadLetter);
         if (parks || letters) && entry.message.is_none() {
             self.request(entry.seq, effects);
             self.doomed.insert(entry.seq, (entry, reason));

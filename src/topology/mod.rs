@@ -12,6 +12,7 @@ pub mod coverage;
 pub mod day;
 pub mod declared;
 pub mod diagnostic;
+pub mod engine;
 pub mod fate;
 pub mod fix;
 pub mod format;

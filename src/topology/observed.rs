@@ -16,11 +16,17 @@ use crate::broker::vhost::QueueRecord;
 use crate::routing;
 use crate::routing::Destination;
 use crate::topology::declared;
+use crate::topology::engine::Engine;
 use crate::topology::source::Source;
 
 /// A broker's vhosts by name, and the files its clients are held to.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Observed {
+    #[serde(default)]
+    pub engine: Engine,
+    /// The broker's name, so that a plan is not carried out on another one.
+    #[serde(default)]
+    pub broker: String,
     pub vhosts: BTreeMap<String, Vhost>,
     pub sources: Vec<Source>,
 }
@@ -54,7 +60,11 @@ pub struct Queue {
     pub auto_delete: bool,
     /// A parking lot that the broker keeps for another queue or an exchange.
     pub is_lot: bool,
+    /// What counts: on RabbitMQ, with what policies add.
     pub arguments: Hex,
+    /// What it was declared with, where that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_with: Option<Hex>,
     /// Ready, unacked and delayed ones.
     pub n_messages: u64,
     pub n_consumers: u64,
@@ -104,6 +114,7 @@ pub fn of<H: Host>(host: &mut H) -> Vhost {
             auto_delete: record.auto_delete,
             is_lot: record.kind == QueueKind::ParkingLot,
             arguments: Hex::new(&record.arguments),
+            declared_with: None,
             n_messages,
             n_consumers,
         };

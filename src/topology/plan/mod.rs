@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::topology::declared::Topology;
+use crate::topology::engine::Engine;
 pub use crate::topology::plan::flow::Copy;
 pub use crate::topology::plan::flow::Flow;
 pub use crate::topology::plan::object::Kind;
@@ -66,7 +67,12 @@ pub struct Difference {
 impl Plan {
     /// What has to be done to get from `old` to `new`.
     pub fn between(old: &Topology, new: &Topology) -> Plan {
-        let (before, after) = (object::all(old), object::all(new));
+        Plan::on(Engine::Railpost, old, new)
+    }
+
+    /// As [`Plan::between`], on a broker of this kind.
+    pub fn on(engine: Engine, old: &Topology, new: &Topology) -> Plan {
+        let (before, after) = (object::all(old, engine), object::all(new, engine));
         let mut changes = Vec::new();
         let mut irreversible = Vec::new();
         for key in object::keys(&before, &after) {

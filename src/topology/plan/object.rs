@@ -24,6 +24,7 @@ use crate::topology::declared::RetryPolicy;
 use crate::topology::declared::Service;
 use crate::topology::declared::Topology;
 use crate::topology::declared::Vhost;
+use crate::topology::engine::Engine;
 use crate::topology::fate;
 use crate::topology::source::Origin;
 use crate::topology::source::Sources;
@@ -81,7 +82,7 @@ pub(in crate::topology) fn keys<'o>(a: &'o Objects, b: &'o Objects) -> BTreeSet<
 }
 
 /// Everything a topology declares.
-pub(in crate::topology) fn all(topology: &Topology) -> Objects {
+pub(in crate::topology) fn all(topology: &Topology, engine: Engine) -> Objects {
     let mut shelf =
         Shelf { sources: &topology.sources, vhost: String::new(), all: BTreeMap::new() };
     for vhost in topology.vhosts.values() {
@@ -91,12 +92,17 @@ pub(in crate::topology) fn all(topology: &Topology) -> Objects {
             shelf.add(Kind::Service, &service.name, service.origin, of_service(service));
         }
         for exchange in vhost.exchanges.values() {
-            shelf.add(Kind::Exchange, &exchange.name, exchange.origin, of_exchange(exchange));
+            shelf.add(
+                Kind::Exchange,
+                &exchange.name,
+                exchange.origin,
+                of_exchange(exchange, engine),
+            );
             shelf.bindings(&exchange.name, &exchange.bindings);
             exchange.messages.iter().for_each(|it| shelf.message(&exchange.name, it));
         }
         for queue in vhost.queues.values() {
-            shelf.add(Kind::Queue, &queue.name, queue.origin, of_queue(queue));
+            shelf.add(Kind::Queue, &queue.name, queue.origin, of_queue(queue, engine));
             shelf.bindings(&queue.name, &queue.bindings);
             queue.messages.iter().for_each(|it| shelf.message("", it));
         }
@@ -182,6 +188,11 @@ impl Properties {
         }
     }
 
+    /// The property cannot change while the object lives.
+    fn fix(&mut self, name: &str) {
+        self.0.entry(name.to_owned()).and_modify(|it| it.identity = true);
+    }
+
     /// Only what is not the default is a property.
     fn flag(&mut self, name: &str, value: bool) {
         self.set(name, value.then(|| "true".to_owned()));
@@ -230,7 +241,7 @@ fn of_service(service: &Service) -> Properties {
     all
 }
 
-fn of_exchange(exchange: &Exchange) -> Properties {
+fn of_exchange(exchange: &Exchange, engine: Engine) -> Properties {
     let kind = exchange.kind.value;
     let mut all = Properties::default();
     all.identity("type", kind.as_str().to_owned());
@@ -247,7 +258,11 @@ fn of_exchange(exchange: &Exchange) -> Properties {
     all.set("unroutable", unroutable(exchange.unroutable()).to_owned());
     all.set("alternate", exchange.alternate.as_ref().map(|it| it.value.to_string()));
     let hashes = matches!(kind, routing::Kind::ConsistentHash | routing::Kind::ModulusHash);
-    all.arguments(&exchange.arguments, |_| hashes);
+    all.arguments(&exchange.arguments, |_| hashes || engine == Engine::Rabbitmq);
+    if engine == Engine::Rabbitmq {
+        all.fix("auto_delete");
+        all.fix("internal");
+    }
     all
 }
 
@@ -260,7 +275,7 @@ fn unroutable(it: Unroutable) -> &'static str {
     }
 }
 
-fn of_queue(queue: &Queue) -> Properties {
+fn of_queue(queue: &Queue, engine: Engine) -> Properties {
     let mut all = Properties::default();
     all.set("service", joined(queue.services.iter().map(|it| it.value.as_str())));
     all.set("consumers", mode(&queue.mode));
@@ -289,12 +304,12 @@ fn of_queue(queue: &Queue) -> Properties {
     all.flag("auto_delete", queue.auto_delete);
     all.flag("protected", queue.protected);
     all.flag("redeclare.tolerate", queue.tolerate);
-    // Classic and quorum queues are one thing here; a stream is another.
-    let is_stream = |key: &str| {
-        key == "x-queue-type"
-            && queue.arguments.get(key).and_then(|it| it.as_text()) == Some("stream")
-    };
-    all.arguments(&queue.arguments, is_stream);
+    let is_stream =
+        queue.arguments.get("x-queue-type").and_then(|it| it.as_text()) == Some("stream");
+    all.arguments(&queue.arguments, |key| engine.fixes(key, is_stream));
+    if engine == Engine::Rabbitmq {
+        all.fix("auto_delete");
+    }
     all
 }
 

@@ -108,7 +108,7 @@ impl Rollout {
         let (removals, undeclared) = removal::all(observed, applied, new, options);
         let mut present = present::topology(observed, applied);
         present.vhosts.retain(|name, _| removals.contains_key(name.as_str()));
-        let plan = Plan::between(&present, &goal(&present, new, &removals));
+        let plan = Plan::on(observed.engine, &present, &goal(&present, new, &removals));
         let stakes = stakes(observed, &removals);
         let mut refusals = refusals(&stakes, options);
         refusals.extend(protected(applied, &plan));

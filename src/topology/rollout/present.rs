@@ -14,8 +14,10 @@ use crate::topology::declared::DeadLetter;
 use crate::topology::declared::Limits;
 use crate::topology::declared::Mode;
 use crate::topology::declared::Topology;
+use crate::topology::engine::Engine;
 use crate::topology::observed;
 use crate::topology::observed::Observed;
+use crate::topology::rabbitmq::policy;
 use crate::topology::source::Located;
 use crate::topology::source::Origin;
 
@@ -27,13 +29,13 @@ pub fn topology(observed: &Observed, applied: &Topology) -> Topology {
         let name = VhostName::new(name);
         let declared = applied.vhosts.get(&name);
         let vhost = declared.cloned().unwrap_or_else(|| declared::Vhost::empty(&name));
-        present.vhosts.insert(name, fit(vhost, live));
+        present.vhosts.insert(name, fit(vhost, live, observed.engine));
     }
     present
 }
 
 /// Makes what is declared what is there.
-fn fit(mut vhost: declared::Vhost, live: &observed::Vhost) -> declared::Vhost {
+fn fit(mut vhost: declared::Vhost, live: &observed::Vhost, engine: Engine) -> declared::Vhost {
     vhost.scenarios.clear();
     vhost.exchanges.retain(|name, _| live.exchanges.contains_key(name.as_str()));
     vhost.queues.retain(|name, _| live.queues.contains_key(name.as_str()));
@@ -55,7 +57,11 @@ fn fit(mut vhost: declared::Vhost, live: &observed::Vhost) -> declared::Vhost {
     for (name, live) in live.queues.iter().filter(|(_, it)| !it.is_lot) {
         let name = QueueName::new(name);
         let arguments = live.arguments.table().unwrap_or_default();
-        let queue = vhost.queues.entry(name.clone()).or_insert_with(|| queue(&name, arguments));
+        let seen = queue(&name, arguments, engine);
+        let queue = vhost.queues.entry(name).or_insert_with(|| seen.clone());
+        if engine == Engine::Rabbitmq {
+            take_over(queue, seen);
+        }
         queue.durable = live.durable;
         queue.auto_delete = live.auto_delete;
     }
@@ -113,12 +119,30 @@ fn exchange(name: &ExchangeName) -> declared::Exchange {
     }
 }
 
+/// What RabbitMQ says of a queue; services and retries are known from files only.
+fn take_over(queue: &mut declared::Queue, seen: declared::Queue) {
+    queue.dead_letter = seen.dead_letter;
+    queue.limits = Limits { age: None, ..seen.limits };
+    queue.ttl = seen.ttl;
+    queue.expires = seen.expires;
+    queue.ack_timeout = seen.ack_timeout;
+    queue.arguments = seen.arguments;
+}
+
 /// A queue that a client declared; its arguments in the words of files, where there are any.
-fn queue(name: &QueueName, mut arguments: Table) -> declared::Queue {
-    let read = QueueArguments::parse(&arguments).unwrap_or_default();
-    for key in EXPRESSED {
-        arguments.remove(key);
+fn queue(name: &QueueName, mut arguments: Table, engine: Engine) -> declared::Queue {
+    let expressed = match engine {
+        Engine::Railpost => &EXPRESSED[..],
+        Engine::Rabbitmq => {
+            arguments.0.retain(|(key, value)| !policy::is_plain(key, value));
+            &EXPRESSED[..EXPRESSED_BY_POLICY]
+        }
+    };
+    let mut said = Table::default();
+    for key in expressed {
+        arguments.remove(key).into_iter().for_each(|value| said.set(key, value));
     }
+    let read = QueueArguments::parse(&said).unwrap_or_default();
     let letter = read.dead_letter_exchange.map(|exchange| DeadLetter {
         exchange: here(exchange),
         key: read.dead_letter_routing_key.map(here),
@@ -157,16 +181,17 @@ fn queue(name: &QueueName, mut arguments: Table) -> declared::Queue {
     }
 }
 
-/// Arguments that keys of a file say.
+/// Arguments that keys of a file say; first those that RabbitMQ has policies for.
 const EXPRESSED: [&str; 10] = [
     "x-message-ttl",
     "x-expires",
     "x-consumer-timeout",
-    "x-max-priority",
     "x-max-length",
     "x-max-length-bytes",
     "x-overflow",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
+    "x-max-priority",
     "x-single-active-consumer",
 ];
+const EXPRESSED_BY_POLICY: usize = 8;

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use crate::amqp::table::Table;
+use crate::broker::definition::Hex;
 use crate::topology::compile;
 use crate::topology::declared;
 use crate::topology::declared::Topology;
+use crate::topology::engine::Engine;
 use crate::topology::observed;
 use crate::topology::observed::Binding;
 use crate::topology::observed::Observed;
 use crate::topology::observed::declared_bindings;
+use crate::topology::rabbitmq::policy;
 use crate::topology::rollout::Options;
 
 /// What goes in one vhost.
@@ -45,7 +48,7 @@ pub fn all(
     let mut undeclared = Vec::new();
     for (name, live) in &observed.vhosts {
         if applied.vhost(name).is_some() || new.vhost(name).is_some() {
-            let sides = Sides { name, applied, new, options };
+            let sides = Sides { name, applied, new, options, engine: observed.engine };
             removals.insert(name.clone(), sides.of(live, &mut undeclared));
         }
     }
@@ -57,6 +60,7 @@ struct Sides<'a> {
     applied: &'a Topology,
     new: &'a Topology,
     options: &'a Options,
+    engine: Engine,
 }
 
 impl Sides<'_> {
@@ -80,7 +84,9 @@ impl Sides<'_> {
             let new = after.and_then(|it| it.queues.get(name.as_str()));
             let is_old = before.is_some_and(|it| it.queues.contains_key(name.as_str()));
             match (new, is_old || self.options.prune) {
-                (Some(new), _) if is_another(new, queue) => gone.replaced.push(name.clone()),
+                (Some(new), _) if is_another(new, queue, self.engine) => {
+                    gone.replaced.push(name.clone())
+                }
                 (Some(_), _) => {}
                 (None, true) => gone.queues.push(name.clone()),
                 (None, false) => keep("queue", name.clone()),
@@ -108,9 +114,31 @@ impl Sides<'_> {
 }
 
 /// Whether the queue cannot become what is declared while it lives.
-fn is_another(new: &declared::Queue, live: &observed::Queue) -> bool {
-    let is_stream =
-        |table: &Table| table.get("x-queue-type").and_then(|it| it.as_text()) == Some("stream");
-    let there = live.arguments.table().unwrap_or_default();
-    new.durable != live.durable || is_stream(&compile::queue_arguments(new)) != is_stream(&there)
+fn is_another(new: &declared::Queue, live: &observed::Queue, engine: Engine) -> bool {
+    match engine {
+        Engine::Railpost => {
+            let is_stream = |table: &Table| {
+                table.get("x-queue-type").and_then(|it| it.as_text()) == Some("stream")
+            };
+            let there = live.arguments.table().unwrap_or_default();
+            new.durable != live.durable
+                || is_stream(&compile::queue_arguments(new)) != is_stream(&there)
+        }
+        Engine::Rabbitmq => is_another_on_rabbitmq(new, live),
+    }
+}
+
+/// COMPAT: nothing that a queue was declared with can change; what policies say can, unless its
+/// declaration says it, too.
+fn is_another_on_rabbitmq(new: &declared::Queue, live: &observed::Queue) -> bool {
+    let table = |it: &Hex| it.table().unwrap_or_default();
+    let there = table(live.declared_with.as_ref().unwrap_or(&live.arguments));
+    let wanted = compile::queue_arguments(new);
+    let fixed = policy::fixed_arguments(new);
+    let missing = fixed.iter().any(|(key, value)| there.get(key) != Some(value));
+    let differs = there.iter().any(|(key, value)| {
+        let wanted = if Engine::Rabbitmq.fixes(key, false) { &fixed } else { &wanted };
+        !policy::is_plain(key, value) && wanted.get(key) != Some(value)
+    });
+    new.durable != live.durable || new.auto_delete != live.auto_delete || missing || differs
 }

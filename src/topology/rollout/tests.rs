@@ -52,6 +52,7 @@ fn queue(arguments: &crate::amqp::table::Table) -> observed::Queue {
         auto_delete: false,
         is_lot: false,
         arguments: Hex::new(arguments),
+        declared_with: None,
         n_messages: 0,
         n_consumers: 0,
     }
