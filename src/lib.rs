@@ -14,6 +14,7 @@ pub mod amqp;
 pub mod broker;
 pub mod cli;
 pub mod codec;
+pub mod controller;
 pub mod queue;
 pub mod routing;
 pub mod server;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Modules and their floors. A module may use lower floors and itself.
-const FLOORS: [(&str, u8); 13] = [
+const FLOORS: [(&str, u8); 14] = [
     ("amqp", 0),
     ("codec", 1),
     ("routing", 1),
@@ -20,19 +20,20 @@ const FLOORS: [(&str, u8); 13] = [
     ("session", 3),
     ("topology", 3),
     ("admin", 3),
+    ("controller", 4),
     ("server", 4),
     ("cli", 5),
     ("main", 6),
 ];
 
 /// Crates that stay behind a wall, and the modules inside of it.
-const WALLS: [(&str, &[&str]); 13] = [
+const WALLS: [(&str, &[&str]); 14] = [
     ("amq_protocol", &["codec"]),
-    ("tokio", &["server", "cli"]),
+    ("tokio", &["server", "controller", "cli"]),
     ("parking_lot", &["server"]),
     ("dashmap", &["server"]),
     ("metrics", &["server"]),
-    ("tracing", &["server", "cli"]),
+    ("tracing", &["server", "controller", "cli"]),
     ("tracing_subscriber", &["cli"]),
     ("axum", &["server"]),
     ("rustix", &["server", "cli"]),
@@ -40,6 +41,7 @@ const WALLS: [(&str, &[&str]); 13] = [
     ("clap", &["cli"]),
     ("annotate_snippets", &["topology"]),
     ("ureq", &["cli"]),
+    ("lapin", &["controller"]),
 ];
 
 /// Words that say nothing, in names of files and types.

@@ -41,6 +41,8 @@ pub(in crate::cli) enum Command {
     Drift(DriftArgs),
     /// Write what clients declared on their own into a topology file.
     Adopt(AdoptArgs),
+    /// Retry and park what fails on RabbitMQ, as topology files say.
+    Controller(ControllerArgs),
     /// Put topology files in order: keys, spaces and blank lines. Comments stay.
     Fmt(FmtArgs),
     /// Write a first topology, its tests, and a workflow that checks them.
@@ -263,6 +265,18 @@ pub(in crate::cli) struct ApiArgs {
     #[arg(long, env = "RAILPOST_API", hide_env_values = true, value_name = "URL")]
     #[arg(default_value = "http://guest:guest@localhost:15672")]
     pub(in crate::cli) api: String,
+    /// What kind of broker it is.
+    #[arg(long, value_enum, env = "RAILPOST_ENGINE", default_value_t = EngineName::Railpost)]
+    pub(in crate::cli) engine: EngineName,
+    /// Where RabbitMQ speaks AMQP [default: as the API, 10,000 ports below].
+    #[arg(long, env = "RAILPOST_URL", hide_env_values = true, value_name = "URL")]
+    pub(in crate::cli) url: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(in crate::cli) enum EngineName {
+    Railpost,
+    Rabbitmq,
 }
 
 #[derive(Debug, clap::Args)]
@@ -352,6 +366,38 @@ pub(in crate::cli) struct AdoptArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Any number of controllers may run with the same files; they share the work. \
+What was applied must be what they run with: after `railpost apply --engine rabbitmq`, restart \
+them.
+
+Exit codes: 0 stopped by SIGTERM, 130 by Ctrl-C, 1 the files have errors or are not applied, 2 \
+unreadable, 4 RabbitMQ cannot be reached or refuses the login.
+
+Example:
+  railpost controller topology --url amqp://retry:secret@rabbit:5672"
+)]
+pub(in crate::cli) struct ControllerArgs {
+    /// Topology files, or folders of them [default: topology].
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) paths: Vec<PathBuf>,
+    /// RabbitMQ, with user and password; the vhosts are those of the files.
+    #[arg(long, env = "RAILPOST_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(default_value = "amqp://guest:guest@localhost:5672")]
+    pub(in crate::cli) url: String,
+    /// Messages of one queue that may be on their way at once.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub(in crate::cli) window: u16,
+    /// The user has RabbitMQ's tag `impersonator`, so messages keep their `user_id`; else it
+    /// becomes the header `x-railpost-user-id`.
+    #[arg(long)]
+    pub(in crate::cli) impersonate: bool,
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(in crate::cli) log_format: LogFormat,
+}
+
+#[derive(Debug, clap::Args)]
 #[command(after_help = "PATH is a file, a folder, or REV:PATH, a path in a revision of git.
 
 Exit codes: 0 drawn, 1 the files have errors, 2 unreadable.
@@ -395,23 +441,35 @@ pub(in crate::cli) struct InitArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "What RabbitMQ has no word for is listed on stderr.
+#[command(
+    after_help = "What RabbitMQ has no word for is listed on stderr. With `--engine rabbitmq` \
+retries are made of the queues that `railpost controller` works with, as `apply` would make them; \
+without, of what RabbitMQ 4.3 has itself.
 
 Exit codes: 0 written, 1 the files have errors, 2 unreadable.
 
 Examples:
-  railpost export topology --to rabbitmq > definitions.json")]
+  railpost export topology --to rabbitmq > definitions.json
+  railpost export --engine rabbitmq > definitions.json
+  railpost export --live --to toml > topology/found.toml"
+)]
 pub(in crate::cli) struct ExportArgs {
     /// Topology files, or folders of them [default: topology].
     #[arg(value_name = "PATH")]
     pub(in crate::cli) paths: Vec<PathBuf>,
     #[arg(long, value_enum, default_value_t = ExportTarget::Rabbitmq)]
     pub(in crate::cli) to: ExportTarget,
+    /// What a running broker has, instead of files.
+    #[arg(long)]
+    pub(in crate::cli) live: bool,
+    #[command(flatten)]
+    pub(in crate::cli) api: ApiArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(in crate::cli) enum ExportTarget {
     Rabbitmq,
+    Toml,
 }
 
 #[derive(Debug, clap::Args)]

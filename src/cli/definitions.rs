@@ -4,24 +4,47 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use crate::cli::args::EngineName;
 use crate::cli::args::ExportArgs;
 use crate::cli::args::ExportTarget;
 use crate::cli::args::ImportArgs;
 use crate::cli::exit::Exit;
+use crate::cli::live::Live;
 use crate::cli::sound;
 use crate::topology::rabbitmq;
+use crate::topology::rabbitmq::Exported;
+use crate::topology::rabbitmq::node::Node;
+use crate::topology::rabbitmq::node::Version;
 
 pub(in crate::cli) fn export(args: &ExportArgs) -> Exit {
-    let topology = match sound::read(&args.paths) {
-        Ok(topology) => topology,
+    let exported = match args.live {
+        true => Live::new(&args.api)
+            .and_then(|it| it.definitions())
+            .map(|definitions| Exported { definitions, notes: Vec::new() }),
+        false => sound::read(&args.paths).map(|topology| match args.api.engine {
+            EngineName::Railpost => rabbitmq::export(&topology),
+            EngineName::Rabbitmq => {
+                rabbitmq::export_for(&topology, &Node::assumed(Version::NEWEST))
+            }
+        }),
+    };
+    let exported = match exported {
+        Ok(exported) => exported,
         Err(exit) => return exit,
     };
+    exported.notes.iter().for_each(|it| eprintln!("note: {it}"));
     match args.to {
-        ExportTarget::Rabbitmq => {
-            let exported = rabbitmq::export(&topology);
-            print!("{}", exported.json());
-            exported.notes.iter().for_each(|it| eprintln!("note: {it}"));
-        }
+        ExportTarget::Rabbitmq => print!("{}", exported.json()),
+        ExportTarget::Toml => match rabbitmq::import(&exported.json()) {
+            Ok(imported) => {
+                imported.files.values().for_each(|it| print!("{it}"));
+                imported.left_out.iter().for_each(|it| eprintln!("left out: {it}"));
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                return Exit::Unusable;
+            }
+        },
     }
     Exit::Fine
 }

@@ -6,12 +6,15 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::cli::args::ApiArgs;
+use crate::cli::args::EngineName;
 use crate::cli::client;
 use crate::cli::client::api::Answer;
 use crate::cli::client::api::Api;
 use crate::cli::client::target;
 use crate::cli::exit::Exit;
 use crate::cli::files;
+use crate::cli::rabbitmq::Done;
+use crate::cli::rabbitmq::Rabbitmq;
 use crate::topology;
 use crate::topology::Source;
 use crate::topology::Topology;
@@ -21,11 +24,18 @@ use crate::topology::rollout::Rollout;
 use crate::topology::rollout::present;
 
 /// Applying goes through every queue there is.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(in crate::cli) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A broker to talk to.
 #[derive(Debug)]
-pub(in crate::cli) struct Live {
+pub(in crate::cli) enum Live {
+    Railpost(Railpost),
+    Rabbitmq(Rabbitmq),
+}
+
+/// One that this program is, with its own API.
+#[derive(Debug)]
+pub(in crate::cli) struct Railpost {
     api: Api,
 }
 
@@ -33,8 +43,11 @@ impl Live {
     /// # Errors
     /// When its address is none.
     pub(in crate::cli) fn new(args: &ApiArgs) -> Result<Live, Exit> {
+        if args.engine == EngineName::Rabbitmq {
+            return Rabbitmq::new(args).map(Live::Rabbitmq);
+        }
         let target = target::of_api(&args.api).map_err(|it| client::report(&it))?;
-        Ok(Live { api: Api::patient(target, PATIENCE) })
+        Ok(Live::Railpost(Railpost { api: Api::patient(target, PATIENCE) }))
     }
 
     pub(in crate::cli) fn plan(
@@ -42,13 +55,45 @@ impl Live {
         sources: &[Source],
         options: &Options,
     ) -> Result<Rollout, Exit> {
+        match self {
+            Live::Railpost(it) => it.plan(sources, options),
+            Live::Rabbitmq(it) => it.plan(sources, options),
+        }
+    }
+
+    /// Carries out a plan as it is; returns how much was created, changed and removed.
+    pub(in crate::cli) fn apply(&self, plan: &Rollout) -> Result<Done, Exit> {
+        match self {
+            Live::Railpost(it) => it.apply(plan),
+            Live::Rabbitmq(it) => it.apply(plan),
+        }
+    }
+
+    /// What the broker has, in the words of files.
+    pub(in crate::cli) fn topology(&self) -> Result<Topology, Exit> {
+        match self {
+            Live::Railpost(it) => it.topology(),
+            Live::Rabbitmq(it) => it.topology(),
+        }
+    }
+
+    /// RabbitMQ's definitions of everything.
+    pub(in crate::cli) fn definitions(&self) -> Result<Value, Exit> {
+        match self {
+            Live::Railpost(it) => it.get("/api/definitions"),
+            Live::Rabbitmq(it) => it.definitions(),
+        }
+    }
+}
+
+impl Railpost {
+    fn plan(&self, sources: &[Source], options: &Options) -> Result<Rollout, Exit> {
         let body = json!({ "sources": sources, "options": options });
         let answer = self.post("/v1/plan", &body)?;
         serde_json::from_value(answer).map_err(|error| self.broken(&error.to_string()))
     }
 
-    /// Carries out a plan as it is; returns how much was created, changed and removed.
-    pub(in crate::cli) fn apply(&self, plan: &Rollout) -> Result<(u64, u64, u64), Exit> {
+    fn apply(&self, plan: &Rollout) -> Result<Done, Exit> {
         let body = json!({
             "sources": plan.sources,
             "options": plan.options,
@@ -56,21 +101,19 @@ impl Live {
         });
         let answer = self.post("/v1/apply", &body)?;
         let number = |key: &str| answer[key].as_u64().unwrap_or_default();
-        Ok((number("created"), number("changed"), number("removed")))
+        Ok(Done {
+            created: number("created"),
+            changed: number("changed"),
+            removed: number("removed"),
+        })
     }
 
-    /// What the broker has, in the words of files.
-    pub(in crate::cli) fn topology(&self) -> Result<Topology, Exit> {
+    fn topology(&self) -> Result<Topology, Exit> {
         let answer = self.get("/v1/topology/live")?;
         let observed: Observed = serde_json::from_value(answer["observed"].clone())
             .map_err(|error| self.broken(&error.to_string()))?;
         let applied = topology::check(&observed.sources, files::today()).topology;
         Ok(present::topology(&observed, &applied))
-    }
-
-    /// RabbitMQ's definitions of everything.
-    pub(in crate::cli) fn definitions(&self) -> Result<Value, Exit> {
-        self.get("/api/definitions")
     }
 
     fn get(&self, path: &str) -> Result<Value, Exit> {

@@ -11,6 +11,7 @@ mod backup;
 mod bench;
 mod check;
 mod client;
+mod controller;
 mod definitions;
 mod diff;
 mod exit;
@@ -21,6 +22,7 @@ mod graph;
 mod init;
 mod live;
 mod plan;
+mod rabbitmq;
 mod revision;
 mod route;
 mod serve;
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Apply(args) => plan::apply(&args),
         Command::Drift(args) => plan::drift(&args),
         Command::Adopt(args) => plan::adopt(&args),
+        Command::Controller(args) => controller::run(&args),
         Command::Export(args) => definitions::export(&args),
         Command::Import(args) => definitions::import(&args),
         Command::Fmt(args) => fmt::run(&args),

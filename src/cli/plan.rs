@@ -16,6 +16,7 @@ use crate::cli::args::PlanArgs;
 use crate::cli::exit::Exit;
 use crate::cli::files;
 use crate::cli::live::Live;
+use crate::cli::rabbitmq::Done;
 use crate::cli::sound;
 use crate::topology::rabbitmq;
 use crate::topology::rollout::Options;
@@ -66,7 +67,7 @@ fn carry_out(args: &ApplyArgs) -> Result<Exit, Exit> {
             return Ok(Exit::Refused);
         }
     }
-    let (created, changed, removed) = Live::new(&args.target.api)?.apply(&rollout)?;
+    let Done { created, changed, removed } = Live::new(&args.target.api)?.apply(&rollout)?;
     println!("applied: {created} created, {changed} changed, {removed} removed");
     Ok(Exit::Fine)
 }

@@ -163,7 +163,7 @@ fn read_config(path: &Path) -> Result<ConfigFile, String> {
     toml::from_str(&text).map_err(|error| format!("in `{}`: {error}", path.display()))
 }
 
-fn start_logging(format: LogFormat) {
+pub(in crate::cli) fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

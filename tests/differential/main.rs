@@ -22,6 +22,9 @@
 )]
 
 mod brokers;
+#[path = "../nodes/rabbitmq.rs"]
+mod node;
+
 mod client;
 mod meant;
 mod player;

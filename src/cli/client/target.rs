@@ -23,10 +23,10 @@ const ABOVE_AMQP: u16 = 10_000;
 /// A broker's API. Displayed without the password.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Target {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) user: String,
-    pub(super) password: String,
+    pub(in crate::cli) host: String,
+    pub(in crate::cli) port: u16,
+    pub(in crate::cli) user: String,
+    pub(in crate::cli) password: String,
     /// `None` when nobody said which.
     pub(super) vhost: Option<String>,
 }
@@ -138,7 +138,7 @@ pub(super) fn show(args: &EndpointArgs) -> Outcome {
 }
 
 /// A part of a path: everything but letters, digits and `-._~` is escaped.
-pub(super) fn escape(text: &str) -> String {
+pub(in crate::cli) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
         match byte {

@@ -16,6 +16,10 @@ use crate::topology::declared::Parking;
 use crate::topology::declared::Queue;
 use crate::topology::declared::Topology;
 use crate::topology::declared::Vhost;
+use crate::topology::rabbitmq::node::Node;
+use crate::topology::rabbitmq::policy;
+use crate::topology::rabbitmq::translate::Translated;
+use crate::topology::rabbitmq::translate::translate;
 
 /// Definitions, and what is not in them.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,6 +41,7 @@ struct Lists {
     exchanges: Vec<Json>,
     queues: Vec<Json>,
     bindings: Vec<Json>,
+    policies: Vec<Json>,
     notes: Vec<String>,
 }
 
@@ -47,23 +52,57 @@ pub fn export(topology: &Topology) -> Exported {
     for vhost in topology.vhosts.values() {
         lists.vhost(vhost);
     }
-    let vhosts: Vec<Json> =
-        topology.vhosts.keys().map(|name| json!({ "name": name.as_str() })).collect();
-    let definitions = json!({
-        "rabbit_version": "3.13.7",
-        "users": [],
-        "vhosts": vhosts,
-        "permissions": [],
-        "parameters": [],
-        "policies": [],
-        "exchanges": lists.exchanges,
-        "queues": lists.queues,
-        "bindings": lists.bindings,
-    });
-    Exported { definitions, notes: lists.notes }
+    lists.exported(topology)
+}
+
+/// As `apply` would make it on this node: with the queues that a controller works with, and with
+/// policies for what can change.
+pub fn export_for(topology: &Topology, node: &Node) -> Exported {
+    let Translated { topology, losses } = translate(topology, node);
+    let mut lists = Lists::default();
+    for vhost in topology.vhosts.values() {
+        for exchange in vhost.exchanges.values() {
+            lists.push_exchange(vhost, exchange, &exchange.arguments);
+            lists.bindings(vhost, &exchange.name, "exchange", &exchange.bindings);
+        }
+        for queue in vhost.queues.values() {
+            let arguments = policy::fixed_arguments(queue);
+            lists.push_queue(vhost, &queue.name, (queue.durable, queue.auto_delete), &arguments);
+            lists.bindings(vhost, &queue.name, "queue", &queue.bindings);
+        }
+        lists.policies.extend(policy::all(vhost).into_iter().map(|it| {
+            json!({
+                "vhost": vhost.name.as_str(),
+                "name": it.name,
+                "pattern": it.pattern,
+                "apply-to": it.apply_to,
+                "priority": policy::PRIORITY,
+                "definition": it.definition,
+            })
+        }));
+    }
+    lists.notes.extend(losses.iter().map(ToString::to_string));
+    lists.exported(&topology)
 }
 
 impl Lists {
+    fn exported(self, topology: &Topology) -> Exported {
+        let vhosts: Vec<Json> =
+            topology.vhosts.keys().map(|name| json!({ "name": name.as_str() })).collect();
+        let definitions = json!({
+            "rabbit_version": "3.13.7",
+            "users": [],
+            "vhosts": vhosts,
+            "permissions": [],
+            "parameters": [],
+            "policies": self.policies,
+            "exchanges": self.exchanges,
+            "queues": self.queues,
+            "bindings": self.bindings,
+        });
+        Exported { definitions, notes: self.notes }
+    }
+
     fn vhost(&mut self, vhost: &Vhost) {
         for exchange in vhost.exchanges.values() {
             self.exchange(vhost, exchange);
@@ -91,15 +130,7 @@ impl Lists {
         if let Some(alternate) = &exchange.alternate {
             arguments.set("alternate-exchange", Value::text(&alternate.value));
         }
-        self.exchanges.push(json!({
-            "name": exchange.name.as_str(),
-            "vhost": vhost.name.as_str(),
-            "type": exchange.kind.value.as_str(),
-            "durable": exchange.durable,
-            "auto_delete": exchange.auto_delete,
-            "internal": exchange.internal,
-            "arguments": from_table(&arguments),
-        }));
+        self.push_exchange(vhost, exchange, &arguments);
         self.bindings(vhost, &exchange.name, "exchange", &exchange.bindings);
         let word = match exchange.unroutable() {
             Unroutable::Return => return,
@@ -167,6 +198,18 @@ impl Lists {
         if policy.jitter_milli.value > 0 {
             note("retries come without jitter");
         }
+    }
+
+    fn push_exchange(&mut self, vhost: &Vhost, exchange: &Exchange, arguments: &Table) {
+        self.exchanges.push(json!({
+            "name": exchange.name.as_str(),
+            "vhost": vhost.name.as_str(),
+            "type": exchange.kind.value.as_str(),
+            "durable": exchange.durable,
+            "auto_delete": exchange.auto_delete,
+            "internal": exchange.internal,
+            "arguments": from_table(arguments),
+        }));
     }
 
     fn push_queue(

@@ -6,6 +6,7 @@ mod import;
 pub mod node;
 pub mod observe;
 pub mod policy;
+pub mod rollout;
 #[cfg(test)]
 mod tests;
 mod translate;
@@ -13,6 +14,7 @@ mod write;
 
 pub use crate::topology::rabbitmq::export::Exported;
 pub use crate::topology::rabbitmq::export::export;
+pub use crate::topology::rabbitmq::export::export_for;
 pub use crate::topology::rabbitmq::import::ImportError;
 pub use crate::topology::rabbitmq::import::Imported;
 pub use crate::topology::rabbitmq::import::import;

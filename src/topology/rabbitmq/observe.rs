@@ -1,6 +1,7 @@
 //! What a node of RabbitMQ has, read from its management API.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::Map;
@@ -40,9 +41,13 @@ pub struct Seen {
     pub node: Node,
     /// Without the files it was made by, which it does not know by itself.
     pub observed: Observed,
-    /// Names of policies by vhost.
-    pub policies: Vec<(String, String)>,
+    pub policies: Vec<Policy>,
+    /// Queues, by vhost and name, whose replacement was begun and not ended.
+    pub moving: BTreeSet<(String, String)>,
 }
+
+/// What a queue's messages are in while it is replaced, and the exchange that brings them there.
+pub const MOVING_SUFFIX: &str = ".railpost-moving";
 
 #[derive(Deserialize)]
 struct Overview {
@@ -98,15 +103,16 @@ struct Binding {
     arguments: Json,
 }
 
-#[derive(Deserialize)]
-struct Policy {
-    name: String,
-    vhost: String,
-    pattern: String,
+/// A policy as it is there.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+pub struct Policy {
+    pub name: String,
+    pub vhost: String,
+    pub pattern: String,
     #[serde(rename = "apply-to")]
-    apply_to: String,
-    priority: i64,
-    definition: Map<String, Json>,
+    pub apply_to: String,
+    pub priority: i64,
+    pub definition: Map<String, Json>,
 }
 
 /// What of an answer cannot be understood.
@@ -133,15 +139,20 @@ pub fn observe(answers: Answers) -> Result<Seen, Unclear> {
     let mut all: BTreeMap<String, observed::Vhost> =
         vhosts.into_iter().map(|it| (it.name, observed::Vhost::default())).collect();
     for it in read::<Vec<Exchange>>("the exchanges", answers.exchanges)? {
-        if !it.name.is_empty() && !it.name.starts_with("amq.") {
+        let is_ours = it.name.ends_with(MOVING_SUFFIX);
+        if !it.name.is_empty() && !it.name.starts_with("amq.") && !is_ours {
             let vhost = all.entry(it.vhost.clone()).or_default();
             vhost.exchanges.insert(it.name.clone(), exchange(&it, &policies)?);
         }
     }
-    let mut queue_types = BTreeMap::new();
+    let (mut queue_types, mut moving) = (BTreeMap::new(), BTreeSet::new());
     for it in read::<Vec<Queue>>("the queues", answers.queues)? {
         // Of one connection, or one instance: no file could declare it.
         if it.exclusive || it.name.starts_with("amq.") {
+            continue;
+        }
+        if let Some(queue) = it.name.strip_suffix(MOVING_SUFFIX) {
+            moving.insert((it.vhost.clone(), queue.to_owned()));
             continue;
         }
         let key = (it.vhost.clone(), it.name.clone());
@@ -157,7 +168,8 @@ pub fn observe(answers: Answers) -> Result<Seen, Unclear> {
             false => vhost.queues.contains_key(&it.destination),
         };
         // Every queue is bound to the default exchange without anybody's doing.
-        if is_there && !it.source.is_empty() {
+        let is_ours = it.source.ends_with(MOVING_SUFFIX);
+        if is_there && !it.source.is_empty() && !is_ours {
             vhost.bindings.push(observed::Binding {
                 source: it.source,
                 to_exchange,
@@ -176,8 +188,7 @@ pub fn observe(answers: Answers) -> Result<Seen, Unclear> {
     };
     let exchange_types = overview.exchange_types.into_iter().map(|it| it.name).collect();
     let node = Node { name: overview.cluster_name, version, exchange_types, queue_types };
-    let policies = policies.into_iter().map(|it| (it.vhost, it.name)).collect();
-    Ok(Seen { node, observed, policies })
+    Ok(Seen { node, observed, policies, moving })
 }
 
 fn read<T: serde::de::DeserializeOwned>(what: &'static str, json: Json) -> Result<T, Unclear> {

@@ -55,6 +55,12 @@ pub struct Rollout {
     pub undeclared: Vec<Undeclared>,
     /// Why the plan is not carried out; empty when nothing speaks against it.
     pub refusals: Vec<String>,
+    /// What the broker keeps in another way than the files say, or not at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<String>,
+    /// The broker that the plan was made for.
+    #[serde(default)]
+    pub broker: String,
     /// The files.
     pub sources: Vec<Source>,
 }
@@ -122,6 +128,8 @@ impl Rollout {
             stakes,
             undeclared,
             refusals,
+            losses: Vec::new(),
+            broker: observed.broker.clone(),
             sources: sources.to_vec(),
         }
     }
@@ -193,7 +201,7 @@ fn stakes(observed: &Observed, removals: &BTreeMap<String, Removals>) -> Vec<Sta
     all
 }
 
-fn refusals(stakes: &[Stake], options: &Options) -> Vec<String> {
+pub(in crate::topology) fn refusals(stakes: &[Stake], options: &Options) -> Vec<String> {
     let at_stake = |it: &&Stake| {
         (it.n_messages > 0 || it.n_consumers > 0) && !options.delete.contains(&it.queue)
     };
@@ -208,7 +216,7 @@ fn refusals(stakes: &[Stake], options: &Options) -> Vec<String> {
 }
 
 /// What files say must never go.
-fn protected(applied: &Topology, plan: &Plan) -> Vec<String> {
+pub(in crate::topology) fn protected(applied: &Topology, plan: &Plan) -> Vec<String> {
     let goes = |it: &&Change| matches!(it.action, Action::Delete | Action::Replace);
     let is_protected = |it: &&Change| {
         applied.vhost(&it.vhost).is_some_and(|vhost| match it.kind {
@@ -228,7 +236,7 @@ fn protected(applied: &Topology, plan: &Plan) -> Vec<String> {
 }
 
 /// Exchanges that hold messages back keep them in themselves.
-fn held_back(observed: &Observed, plan: &Plan) -> Vec<String> {
+pub(in crate::topology) fn held_back(observed: &Observed, plan: &Plan) -> Vec<String> {
     let goes = |it: &&Change| matches!(it.action, Action::Delete | Action::Replace);
     let holds = |it: &&Change| {
         let live = observed.vhosts.get(&it.vhost);

@@ -37,6 +37,7 @@ impl Rollout {
         section("steps", self.step_lines());
         section("at stake", self.stakes.iter().map(stake).collect());
         section("on the broker and in no file", self.undeclared_lines());
+        section("not as the files say", self.losses.clone());
         section("refused", self.refusals.iter().map(|it| format!("! {it}")).collect());
         text
     }
@@ -52,6 +53,7 @@ impl Rollout {
         };
         section("At stake", self.stakes.iter().map(stake).collect());
         section("On the broker and in no file", self.undeclared_lines());
+        section("Not as the files say", self.losses.clone());
         section("Refused", self.refusals.clone());
         text
     }

@@ -1,0 +1,139 @@
+//! Emptying one queue into another, in order.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::Channel;
+use lapin::Confirmation;
+use lapin::PublisherConfirm;
+use lapin::options::BasicAckOptions;
+use lapin::options::BasicCancelOptions;
+use lapin::options::BasicConsumeOptions;
+use lapin::options::BasicPublishOptions;
+use lapin::options::BasicQosOptions;
+use lapin::options::ConfirmSelectOptions;
+use lapin::types::FieldTable;
+
+use crate::controller::field;
+use crate::controller::ready;
+
+const TAG: &str = "railpost-mover";
+/// Messages on their way at once.
+const WINDOW: u16 = 500;
+/// After so many messages it is asked whether more are there.
+const LOOK: u64 = 100;
+/// A queue that brings nothing for so long is asked whether it is empty.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Why a queue was not emptied; what was not confirmed is still in it.
+#[derive(Debug, thiserror::Error)]
+pub enum MoveError {
+    #[error("{0}")]
+    Broker(#[from] lapin::Error),
+    #[error("a message of `{from}` was not taken by what `{to}` leads to")]
+    NotTaken { from: String, to: String },
+    #[error("`{0}` was deleted meanwhile")]
+    Deleted(String),
+}
+
+/// How many ready messages and consumers a queue has; nothing when it is not there. The channel is
+/// closed then.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn stake(channel: &Channel, queue: &str) -> Result<Option<(u32, u32)>, MoveError> {
+    match ready(channel, queue).await {
+        Ok(it) => Ok(Some(it)),
+        Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), lapin::ErrorKind::ProtocolError(it) if it.get_id() == 404)
+}
+
+/// When to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Until {
+    /// Nothing is in the queue, and nothing comes.
+    Empty,
+    /// What comes goes on at once: a publisher may be at work all the time. One that is faster than
+    /// this is not waited for longer than twice what was there at first.
+    CaughtUp,
+}
+
+/// Moves messages from a queue to an exchange, which must route them whatever their keys are;
+/// returns how many.
+///
+/// Keys, properties and order stay; the exchange that a message says it came by becomes this one.
+/// Messages are acked once they are confirmed, in order.
+///
+/// # Errors
+/// When a message is refused or not routed, or the channel is lost. Nothing is lost then; what was
+/// on its way may be in both.
+pub async fn drain(
+    channel: &Channel,
+    from: &str,
+    to: &str,
+    until: Until,
+) -> Result<u64, MoveError> {
+    let enough = u64::from(ready(channel, from).await?.0) * 2 + u64::from(WINDOW);
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    channel.basic_qos(WINDOW, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    let consuming = channel.basic_consume(from.into(), TAG.into(), options, FieldTable::default());
+    let mut consumer = consuming.await?;
+    let mut on_their_way: VecDeque<(u64, PublisherConfirm)> = VecDeque::new();
+    let mut n = 0;
+    loop {
+        let next = tokio::time::timeout(QUIET, consumer.next()).await;
+        let delivery = match next {
+            Ok(Some(delivery)) => delivery?,
+            Ok(None) => return Err(MoveError::Deleted(from.to_owned())),
+            Err(_) => {
+                n += settle(channel, &mut on_their_way, 0, (from, to)).await?;
+                if ready(channel, from).await?.0 == 0 {
+                    break;
+                }
+                continue;
+            }
+        };
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let key = delivery.routing_key.clone();
+        let properties = field::by_another(&delivery.properties);
+        let sent = channel.basic_publish(to.into(), key, options, &delivery.data, properties);
+        on_their_way.push_back((delivery.delivery_tag, sent.await?));
+        let most = usize::from(WINDOW) / 2;
+        let n_before = n;
+        n += settle(channel, &mut on_their_way, most, (from, to)).await?;
+        let asks = until == Until::CaughtUp && (n == 0 || n / LOOK != n_before / LOOK);
+        if asks && (n > enough || ready(channel, from).await?.0 == 0) {
+            n += settle(channel, &mut on_their_way, 0, (from, to)).await?;
+            break;
+        }
+    }
+    channel.basic_cancel(TAG.into(), BasicCancelOptions::default()).await?;
+    Ok(n)
+}
+
+/// Waits for confirms, oldest first, until no more than `most` are missing, and acks.
+async fn settle(
+    channel: &Channel,
+    on_their_way: &mut VecDeque<(u64, PublisherConfirm)>,
+    most: usize,
+    (from, to): (&str, &str),
+) -> Result<u64, MoveError> {
+    let mut n = 0;
+    while on_their_way.len() > most {
+        let Some((tag, confirm)) = on_their_way.pop_front() else { break };
+        if confirm.await? != Confirmation::Ack(None) {
+            let (from, to) = (from.to_owned(), to.to_owned());
+            return Err(MoveError::NotTaken { from, to });
+        }
+        channel.basic_ack(tag, BasicAckOptions::default()).await?;
+        n += 1;
+    }
+    Ok(n)
+}

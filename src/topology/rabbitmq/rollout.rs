@@ -1,0 +1,512 @@
+//! From a node of RabbitMQ to what files declare: the plan, and what has to be asked of the node.
+//!
+//! The files that were applied are kept on the node itself, as a global parameter for each vhost, so
+//! that everybody who plans knows what was made by files and what by clients. While a plan is
+//! carried out, both the old and the new files are there: whoever comes next can end what was
+//! begun. Vhosts that the files at hand do not name are somebody else's.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::topology::declared::Topology;
+use crate::topology::declared::Vhost;
+use crate::topology::load;
+use crate::topology::observed::Binding;
+use crate::topology::observed::Observed;
+use crate::topology::observed::declared_bindings;
+use crate::topology::plan::Action;
+use crate::topology::plan::Kind;
+use crate::topology::rabbitmq::detour;
+use crate::topology::rabbitmq::detour::Detour;
+use crate::topology::rabbitmq::node::Node;
+use crate::topology::rabbitmq::observe::Seen;
+use crate::topology::rabbitmq::policy;
+use crate::topology::rabbitmq::policy::Policy;
+use crate::topology::rabbitmq::translate::translate;
+use crate::topology::rollout;
+use crate::topology::rollout::Options;
+use crate::topology::rollout::Rollout;
+use crate::topology::rollout::Stake;
+use crate::topology::rollout::removal;
+use crate::topology::rollout::removal::Removals;
+use crate::topology::source::Source;
+
+/// What a global parameter is called in which the files of a vhost are kept, before its name.
+pub const KEPT_PREFIX: &str = "railpost-topology:";
+
+/// What is kept of one vhost.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    pub format: u32,
+    /// The files that were applied last.
+    pub sources: Vec<Source>,
+    /// What is being applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Next>,
+}
+
+/// A rollout that was begun.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Next {
+    pub sources: Vec<Source>,
+    pub options: Options,
+}
+
+/// A plan, with all that is needed to carry it out.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Course {
+    pub rollout: Rollout,
+    pub vhosts: BTreeMap<String, Errand>,
+}
+
+/// What is to be done in one vhost. Lists are in the order in which they are done, and doing any of
+/// it twice does no harm.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Errand {
+    /// The vhost is to be made.
+    pub is_new: bool,
+    pub exchanges: Vec<NewExchange>,
+    pub queues: Vec<NewQueue>,
+    /// Those of failed messages first: a queue may fail a message as soon as it has one.
+    pub bindings: Vec<Binding>,
+    /// Of objects that are there.
+    pub policies: Vec<Policy>,
+    /// Deleted with what is in them, and made anew with all their bindings.
+    pub anew: Vec<Anew>,
+    /// Made anew without losing what is in them.
+    pub replaced: Vec<Replaced>,
+    pub unbind: Vec<Binding>,
+    pub delete_queues: Vec<Leaving>,
+    pub delete_exchanges: Vec<String>,
+    pub delete_policies: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewExchange {
+    pub name: String,
+    pub kind: &'static str,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub internal: bool,
+    pub arguments: crate::amqp::table::Table,
+    pub policy: Option<Policy>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewQueue {
+    pub name: String,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub arguments: crate::amqp::table::Table,
+    pub policy: Option<Policy>,
+}
+
+/// An object that is another one afterwards.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Anew {
+    Exchange(NewExchange, Vec<Binding>),
+    Queue(NewQueue, Vec<Binding>),
+}
+
+/// A queue that is another one afterwards, with the same messages.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Replaced {
+    pub queue: NewQueue,
+    /// What it is bound to, then.
+    pub bindings: Vec<Binding>,
+    /// What it is bound to now.
+    pub bindings_before: Vec<Binding>,
+    pub stage: Stage,
+}
+
+/// How far a replacement is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The old queue is there, with messages in it.
+    Old,
+    /// Neither is; the messages are aside.
+    Neither,
+    /// The new one is there, and does not have all messages yet.
+    New,
+}
+
+/// A queue that goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leaving {
+    pub name: String,
+    /// With whatever is in it.
+    pub given_up: bool,
+    /// Messages in it come out by themselves: it stays until then.
+    pub runs_empty: bool,
+}
+
+/// What a queue is there for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    Declared,
+    /// Only controllers consume it.
+    Inbox,
+    Wait,
+}
+
+impl Kept {
+    /// Nothing was ever applied.
+    pub fn nothing() -> Kept {
+        Kept { format: 1, sources: Vec::new(), next: None }
+    }
+
+    /// Whether this very rollout was begun and not ended.
+    fn is_begun(&self, mine: &Next) -> bool {
+        self.next.as_ref() == Some(mine)
+    }
+
+    /// Whether there is nothing to be done for these files any more.
+    pub fn is_ended(&self, mine: &Next) -> bool {
+        self.next.is_none() && self.sources == mine.sources
+    }
+}
+
+/// Files by the vhost that each of them belongs to.
+pub fn by_vhost(sources: &[Source]) -> BTreeMap<String, Vec<Source>> {
+    let mut all: BTreeMap<String, Vec<Source>> = BTreeMap::new();
+    for it in sources {
+        for name in load(std::slice::from_ref(it)).topology.vhosts.keys() {
+            all.entry(name.to_string()).or_default().push(it.clone());
+        }
+    }
+    all
+}
+
+/// What is to be kept of each vhost when files are applied.
+pub fn nexts(sources: &[Source], options: &Options) -> BTreeMap<String, Next> {
+    let next = |sources| Next { sources, options: options.clone() };
+    by_vhost(sources).into_iter().map(|(name, sources)| (name, next(sources))).collect()
+}
+
+/// Whether this very rollout was begun and not ended, in some vhost of it.
+pub fn is_begun(kept: &BTreeMap<String, Kept>, mine: &BTreeMap<String, Next>) -> bool {
+    let of = |name: &String| kept.get(name).cloned().unwrap_or_else(Kept::nothing);
+    let mut any = false;
+    let goes_on = mine.iter().all(|(name, next)| {
+        let kept = of(name);
+        any |= kept.is_begun(next);
+        kept.is_begun(next) || kept.is_ended(next) || kept.next.is_none()
+    });
+    any && goes_on
+}
+
+/// What the topologies of applied files amount to on a node. `begun` are files whose rollout was
+/// interrupted: what they declare was made by files, too.
+pub fn applied(kept: &Topology, begun: Option<&Topology>, node: &Node) -> Topology {
+    let mut all = translate(kept, node).topology;
+    let Some(begun) = begun else { return all };
+    for (name, more) in translate(begun, node).topology.vhosts {
+        let Some(vhost) = all.vhosts.get_mut(&name) else {
+            all.vhosts.insert(name, more);
+            continue;
+        };
+        for (name, it) in more.exchanges {
+            vhost.exchanges.entry(name).or_insert(it);
+        }
+        for (name, it) in more.queues {
+            match vhost.queues.get_mut(&name) {
+                Some(there) => there.bindings.extend(it.bindings),
+                None => {
+                    vhost.queues.insert(name, it);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Plans the way from what was seen to what `new` declares; `applied` is translated, `new` is not.
+pub fn course(
+    seen: &Seen,
+    applied: &Topology,
+    new: &Topology,
+    sources: &[Source],
+    options: &Options,
+) -> Course {
+    let translated = translate(new, &seen.node);
+    let wanted = translated.topology;
+    let observed = &seen.observed;
+    let mut rollout = Rollout::new(observed, applied, &wanted, sources, options);
+    let (removals, _) = removal::all(observed, applied, &wanted, options);
+    rollout.losses = translated.losses.iter().map(ToString::to_string).collect();
+    let own = generated(applied, &wanted);
+    rollout.plan.flows.retain(|it| !own.contains(&(it.vhost.clone(), it.exchange.clone())));
+    let roles = roles(applied);
+    rollout.refusals = refusals(observed, &removals, &roles, options, new);
+    rollout.refusals.extend(exchanges_replaced(&rollout, options));
+    rollout.refusals.extend(rollout::protected(applied, &rollout.plan));
+    rollout.refusals.extend(rollout::held_back(observed, &rollout.plan));
+    let fatal = translated.losses.iter().filter(|it| it.is_fatal);
+    rollout.refusals.extend(fatal.map(ToString::to_string));
+    let mut vhosts = BTreeMap::new();
+    for (name, vhost) in &wanted.vhosts {
+        let gone = removals.get(name.as_str()).cloned().unwrap_or_default();
+        let work = Work { seen, rollout: &rollout, name, options, roles: &roles, new };
+        vhosts.insert(name.to_string(), work.errand(Some(vhost), gone));
+    }
+    for (name, gone) in removals.iter().filter(|(name, _)| wanted.vhost(name).is_none()) {
+        let work = Work { seen, rollout: &rollout, name, options, roles: &roles, new };
+        vhosts.insert(name.clone(), work.errand(None, gone.clone()));
+    }
+    Course { rollout, vhosts }
+}
+
+impl Course {
+    /// There is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.rollout.is_empty() && self.vhosts.values().all(|it| *it == Errand::default())
+    }
+}
+
+/// Exchanges that only detours have, by vhost and name. What goes through them is no message of
+/// anybody's.
+fn generated(applied: &Topology, wanted: &Topology) -> BTreeSet<(String, String)> {
+    let of = |it: &Detour| {
+        [it.failed(), it.wait_exchange(), it.again()]
+            .map(|name| (it.vhost.to_string(), name.to_string()))
+    };
+    let mut all: BTreeSet<(String, String)> = BTreeSet::new();
+    for topology in [applied, wanted] {
+        all.extend(detour::all(topology).iter().flat_map(of));
+        for vhost in topology.vhosts.values() {
+            let parks = vhost.exchanges.values().filter(|it| it.parking_name().is_some());
+            let alternates = parks.filter_map(|it| it.alternate.as_ref());
+            all.extend(alternates.map(|it| (vhost.name.to_string(), it.value.to_string())));
+        }
+    }
+    all
+}
+
+/// Queues of detours, by vhost and name.
+fn roles(applied: &Topology) -> BTreeMap<(String, String), Role> {
+    let mut roles = BTreeMap::new();
+    for it in detour::all(applied) {
+        let mut add = |name: &str, role| {
+            roles.insert((it.vhost.to_string(), name.to_owned()), role);
+        };
+        add(&it.inbox(), Role::Inbox);
+        it.waits.iter().for_each(|wait| add(&it.wait_queue(*wait), Role::Wait));
+    }
+    roles
+}
+
+fn refusals(
+    observed: &Observed,
+    removals: &BTreeMap<String, Removals>,
+    roles: &BTreeMap<(String, String), Role>,
+    options: &Options,
+    new: &Topology,
+) -> Vec<String> {
+    let mut all = Vec::new();
+    for (vhost, gone) in removals {
+        let live = |name: &String| {
+            let it = observed.vhosts.get(vhost)?.queues.get(name)?;
+            Some((it.n_messages, it.n_consumers))
+        };
+        let mut stakes = Vec::new();
+        for name in &gone.queues {
+            let (n_messages, n_consumers) = live(name).unwrap_or_default();
+            let stake = |n_messages, n_consumers| Stake {
+                vhost: vhost.clone(),
+                queue: name.clone(),
+                n_messages,
+                n_consumers,
+            };
+            match roles.get(&(vhost.clone(), name.clone())).copied().unwrap_or(Role::Declared) {
+                Role::Declared => stakes.push(stake(n_messages, n_consumers)),
+                Role::Inbox => stakes.push(stake(n_messages, 0)),
+                Role::Wait => {}
+            }
+        }
+        all.extend(rollout::refusals(&stakes, options));
+        for name in gone.replaced.iter().filter(|it| !options.delete.contains(*it)) {
+            let (_, n_consumers) = live(name).unwrap_or_default();
+            if n_consumers > 0 {
+                all.push(format!(
+                    "the queue `{name}` is another one afterwards and has {n_consumers} consumers; \
+                     stop them while it is replaced, or say --delete {name}, which also loses its \
+                     messages"
+                ));
+            }
+            let by_name = new.vhost(vhost).and_then(|it| it.queues.get(name.as_str()));
+            if by_name.is_none_or(|it| it.bindings.is_empty() || !it.messages.is_empty()) {
+                all.push(format!(
+                    "the queue `{name}` is another one afterwards, and messages published by its \
+                     name alone have nowhere to go meanwhile; bind it to an exchange, or say \
+                     --delete {name}, which also loses its messages"
+                ));
+            }
+        }
+    }
+    all
+}
+
+/// RabbitMQ cannot put one exchange in the place of another in one moment.
+fn exchanges_replaced(rollout: &Rollout, options: &Options) -> Vec<String> {
+    let is_one = |it: &&crate::topology::plan::Change| {
+        it.kind == Kind::Exchange
+            && it.action == Action::Replace
+            && !options.delete.contains(&it.name)
+    };
+    let text = |it: &crate::topology::plan::Change| {
+        format!(
+            "the exchange `{0}` is another one afterwards, and what is published to it meanwhile \
+             has nowhere to go; declare it under another name, move its publishers and delete it \
+             then, or say --delete {0}",
+            it.name
+        )
+    };
+    rollout.plan.changes.iter().filter(is_one).map(text).collect()
+}
+
+/// One vhost of a course.
+struct Work<'a> {
+    seen: &'a Seen,
+    rollout: &'a Rollout,
+    name: &'a str,
+    options: &'a Options,
+    roles: &'a BTreeMap<(String, String), Role>,
+    /// As the files say, not translated.
+    new: &'a Topology,
+}
+
+impl Work<'_> {
+    fn errand(&self, wanted: Option<&Vhost>, gone: Removals) -> Errand {
+        let live = self.seen.observed.vhosts.get(self.name);
+        let mut errand = Errand { is_new: live.is_none(), ..Errand::default() };
+        if let Some(wanted) = wanted {
+            self.make(wanted, &gone, &mut errand);
+        }
+        errand.unbind = gone.bindings;
+        errand.delete_queues = gone.queues.into_iter().map(|it| self.leaving(it)).collect();
+        errand.delete_exchanges = gone.exchanges;
+        errand
+    }
+
+    fn make(&self, wanted: &Vhost, gone: &Removals, errand: &mut Errand) {
+        let empty = crate::topology::observed::Vhost::default();
+        let live = self.seen.observed.vhosts.get(self.name).unwrap_or(&empty);
+        let mut bindings = declared_bindings(wanted);
+        let own: BTreeSet<&str> = self
+            .new
+            .vhost(self.name)
+            .map(|it| it.exchanges.keys().map(|it| it.as_str()).collect())
+            .unwrap_or_default();
+        bindings.sort_by_key(|it| own.contains(it.source.as_str()));
+        let to = |name: &str, to_exchange: bool| -> Vec<Binding> {
+            let is = |it: &&Binding| it.destination == name && it.to_exchange == to_exchange;
+            bindings.iter().filter(is).cloned().collect()
+        };
+        for it in wanted.exchanges.values() {
+            let new = new_exchange(it);
+            if self.is_replaced(Kind::Exchange, &it.name) {
+                let mut all = to(&it.name, true);
+                let stays = |it: &&Binding| !gone.bindings.contains(it);
+                let live = live.bindings.iter().filter(stays).chain(&bindings);
+                all.extend(live.filter(|from| *from.source == *it.name).cloned());
+                errand.anew.push(Anew::Exchange(new, all));
+            } else if live.exchanges.contains_key(it.name.as_str()) {
+                errand.policies.extend(new.policy);
+            } else {
+                errand.exchanges.push(new);
+            }
+        }
+        for it in wanted.queues.values() {
+            let new = new_queue(it);
+            let is_there = live.queues.contains_key(it.name.as_str());
+            let is_old = gone.replaced.iter().any(|name| *it.name == **name);
+            let was_begun = self.seen.moving.contains(&(self.name.to_owned(), it.name.to_string()));
+            if is_old || was_begun {
+                let own = |all: &[Binding]| -> Vec<Binding> {
+                    let is = |b: &&Binding| *b.destination == *it.name && !b.to_exchange;
+                    all.iter().filter(is).cloned().collect()
+                };
+                let bindings_before = own(&live.bindings);
+                let mut bindings = to(&it.name, false);
+                let stays = |it: &&Binding| !gone.bindings.contains(it) && !bindings.contains(it);
+                let more: Vec<Binding> = bindings_before.iter().filter(stays).cloned().collect();
+                bindings.extend(more);
+                let stage = match (is_old, is_there) {
+                    (true, _) => Stage::Old,
+                    (false, true) => Stage::New,
+                    (false, false) => Stage::Neither,
+                };
+                let replaced = Replaced { queue: new, bindings, bindings_before, stage };
+                // What a replacement that was interrupted has put aside is not given up.
+                if !was_begun && self.options.delete.contains(it.name.as_str()) {
+                    errand.anew.push(Anew::Queue(replaced.queue, replaced.bindings));
+                } else {
+                    errand.replaced.push(replaced);
+                }
+            } else if live.queues.contains_key(it.name.as_str()) {
+                errand.policies.extend(new.policy);
+            } else {
+                errand.queues.push(new);
+            }
+        }
+        let replaced: BTreeSet<&str> =
+            errand.replaced.iter().map(|it| it.queue.name.as_str()).collect();
+        bindings.retain(|it| {
+            let is_replaced = !it.to_exchange && replaced.contains(it.destination.as_str());
+            !is_replaced && live.bindings.binary_search(it).is_err()
+        });
+        errand.bindings = bindings;
+        let there = |it: &Policy| {
+            let same = |live: &&crate::topology::rabbitmq::observe::Policy| {
+                live.vhost == self.name && live.name == it.name && live.definition == it.definition
+            };
+            self.seen.policies.iter().any(|live| same(&live))
+        };
+        errand.policies.retain(|it| !there(it));
+        let needed: BTreeSet<String> = policy::all(wanted).into_iter().map(|it| it.name).collect();
+        let stale = self.seen.policies.iter().filter(|it| {
+            it.vhost == self.name && policy::is_ours(&it.name) && !needed.contains(&it.name)
+        });
+        errand.delete_policies = stale.map(|it| it.name.clone()).collect();
+    }
+
+    fn is_replaced(&self, kind: Kind, name: &str) -> bool {
+        self.rollout.plan.changes.iter().any(|it| {
+            it.kind == kind
+                && it.action == Action::Replace
+                && it.name == name
+                && it.vhost == self.name
+        })
+    }
+
+    fn leaving(&self, name: String) -> Leaving {
+        let role = self.roles.get(&(self.name.to_owned(), name.clone()));
+        let given_up = self.options.delete.contains(&name);
+        Leaving { given_up, runs_empty: role == Some(&Role::Wait), name }
+    }
+}
+
+fn new_exchange(it: &crate::topology::declared::Exchange) -> NewExchange {
+    NewExchange {
+        name: it.name.to_string(),
+        kind: it.kind.value.as_str(),
+        durable: it.durable,
+        auto_delete: it.auto_delete,
+        internal: it.internal,
+        arguments: it.arguments.clone(),
+        policy: policy::of_exchange(it),
+    }
+}
+
+fn new_queue(it: &crate::topology::declared::Queue) -> NewQueue {
+    NewQueue {
+        name: it.name.to_string(),
+        durable: it.durable,
+        auto_delete: it.auto_delete,
+        arguments: policy::fixed_arguments(it),
+        policy: policy::of_queue(it),
+    }
+}
