@@ -23,6 +23,7 @@ use crate::queue::retry::Counts;
 use crate::queue::retry::Then;
 use crate::queue::settings::Durability;
 use crate::routing::Kind;
+use crate::routing::delay;
 use crate::topology::day::Day;
 use crate::topology::scenario::Scenario;
 use crate::topology::source::Located;
@@ -88,7 +89,10 @@ pub struct Exchange {
     pub name: ExchangeName,
     pub origin: Origin,
     pub description: Option<String>,
+    /// How it routes.
     pub kind: Located<Kind>,
+    /// Messages with a delay are held back before they are routed as `kind` says.
+    pub delays: bool,
     /// As written; [`Exchange::delivers`] knows the default.
     pub delivers: Option<Located<Delivers>>,
     pub unroutable: Option<Located<Unroutable>>,
@@ -305,6 +309,11 @@ impl VhostSettings {
 }
 
 impl Exchange {
+    /// The exchange type's name on the wire.
+    pub fn type_name(&self) -> &'static str {
+        if self.delays { delay::TYPE } else { self.kind.value.as_str() }
+    }
+
     /// What its bindings are for. Fanout, topic and headers exchanges broadcast, direct and hash
     /// exchanges hand out work, unless the file says otherwise.
     pub fn delivers(&self) -> Delivers {

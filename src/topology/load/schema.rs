@@ -115,7 +115,7 @@ fn of_service(key: &str) -> Json {
 
 fn of_exchange(key: &str) -> Json {
     match key {
-        "type" => words(&exchange::KINDS),
+        "type" => words(&exchange::TYPES),
         "delivers" => words(&exchange::DELIVERS),
         "unroutable" => words(&exchange::UNROUTABLE),
         "alternate" | "key" => text(),

@@ -14,6 +14,7 @@ use crate::broker::rules::Identity;
 use crate::broker::rules::Unroutable;
 use crate::queue::settings::Durability;
 use crate::routing;
+use crate::routing::delay::ROUTES_AS;
 use crate::topology::declared::Binding;
 use crate::topology::declared::Exchange;
 use crate::topology::declared::Limits;
@@ -233,7 +234,7 @@ fn of_service(service: &Service) -> Properties {
 fn of_exchange(exchange: &Exchange) -> Properties {
     let kind = exchange.kind.value;
     let mut all = Properties::default();
-    all.identity("type", kind.as_str().to_owned());
+    all.identity("type", exchange.type_name().to_owned());
     all.identity("durable", exchange.durable.to_string());
     all.flag("auto_delete", exchange.auto_delete);
     all.flag("internal", exchange.internal);
@@ -247,7 +248,7 @@ fn of_exchange(exchange: &Exchange) -> Properties {
     all.set("unroutable", unroutable(exchange.unroutable()).to_owned());
     all.set("alternate", exchange.alternate.as_ref().map(|it| it.value.to_string()));
     let hashes = matches!(kind, routing::Kind::ConsistentHash | routing::Kind::ModulusHash);
-    all.arguments(&exchange.arguments, |_| hashes);
+    all.arguments(&exchange.arguments, |key| hashes || key == ROUTES_AS);
     all
 }
 

@@ -42,6 +42,7 @@ fn fit(mut vhost: declared::Vhost, live: &observed::Vhost) -> declared::Vhost {
         let exchange = vhost.exchanges.entry(name.clone()).or_insert_with(|| exchange(&name));
         let kind = Kind::parse(&live.kind).unwrap_or(exchange.kind.value);
         exchange.kind = Located::new(kind, exchange.kind.origin);
+        exchange.delays = live.delays;
         exchange.durable = live.durable;
         exchange.auto_delete = live.auto_delete;
         exchange.internal = live.internal;
@@ -99,6 +100,7 @@ fn exchange(name: &ExchangeName) -> declared::Exchange {
         origin: Origin::BROKER,
         description: None,
         kind: here(Kind::Fanout),
+        delays: false,
         delivers: None,
         unroutable: None,
         alternate: None,
