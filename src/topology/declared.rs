@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 use crate::amqp::argument::KeySource;
 use crate::amqp::argument::Overflow;
+use crate::amqp::argument::QueueType;
 use crate::amqp::name::BindingKey;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
 use crate::amqp::name::ServiceName;
 use crate::amqp::name::VhostName;
 use crate::amqp::table::Table;
+use crate::amqp::table::Value;
 use crate::amqp::time::Millis;
 use crate::broker::rules::Delivers;
 use crate::broker::rules::Enforce;
@@ -82,6 +84,8 @@ pub struct Service {
     pub description: Option<String>,
     /// How a connection proves that it is an instance.
     pub identities: Vec<Located<Identity>>,
+    /// How many instances run, as the author knows it.
+    pub instances: Option<Located<u64>>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -127,6 +131,10 @@ pub struct Publication {
     pub from: Vec<Located<ServiceName>>,
     /// Messages of one key must be handled in the order they were published.
     pub order: Option<Located<KeySource>>,
+    /// Whether the broker is asked to return what no queue takes; `None` when it is not said.
+    pub mandatory: Option<Located<bool>>,
+    /// How long it may wait, by its own property.
+    pub expiration: Option<Located<Millis>>,
     pub headers: Table,
     pub description: Option<String>,
     pub origin: Origin,
@@ -160,6 +168,10 @@ pub struct Queue {
     pub fail_fast: bool,
     /// A requeue goes back at once, in spite of the retry policy.
     pub requeue_immediate: bool,
+    /// What its consumers ask for with `basic.qos`, as the author knows it; 0 is no limit.
+    pub prefetch: Option<Located<u64>>,
+    /// How often its consumers try each delivery themselves, as the author knows it.
+    pub client_attempts: Option<Located<u64>>,
     pub durable: bool,
     /// When its messages count as safe; the vhost's word, or the sync, when it is not written.
     pub durability: Durability,
@@ -169,6 +181,16 @@ pub struct Queue {
     pub tolerate: bool,
     /// Arguments that no key of the file expresses.
     pub arguments: Table,
+    /// What was said by an argument although the file has a key for it.
+    pub spelled_out: Vec<SpelledOut>,
+}
+
+/// An argument that the file has a key for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpelledOut {
+    pub argument: &'static str,
+    pub key: &'static str,
+    pub origin: Origin,
 }
 
 /// How the instances of a service share a queue.
@@ -189,6 +211,8 @@ pub struct Keyed {
     pub source: Located<KeySource>,
     /// While a failed message waits, its key waits with it (`on_failure = "hold"`).
     pub hold: bool,
+    /// Where `on_failure` is written.
+    pub on_failure_origin: Option<Origin>,
 }
 
 /// Queues that instances may declare for themselves, exclusive or expiring.
@@ -351,6 +375,17 @@ impl Queue {
 
     pub fn is_tap(&self) -> bool {
         self.mode == Mode::Tap
+    }
+
+    /// Whether it goes when nobody uses it.
+    pub fn comes_and_goes(&self) -> bool {
+        self.auto_delete || self.expires.is_some()
+    }
+
+    /// The type that clients know it as; here, only streams are another thing.
+    pub fn queue_type(&self) -> QueueType {
+        let written = self.arguments.get("x-queue-type").and_then(Value::as_text);
+        written.and_then(QueueType::parse).unwrap_or_default()
     }
 
     /// The shorter of TTL and greatest age.

@@ -11,17 +11,20 @@ mod costly_key;
 mod dead_letter_cycle;
 mod dead_letter_lost;
 mod dead_letter_to_nowhere;
+mod dead_object;
 mod dead_subscription;
 mod empty_key_on_topic;
 mod environment_in_name;
 mod evidence_thrown_away;
 mod exchange_cycle;
+mod expires_on_the_way;
 mod half_durable_binding;
 mod hand_built_ladder;
 mod hash_weight;
 mod headers_key_ignored;
 mod key_on_fanout;
 mod lone_subscriber;
+mod mandatory_on_delay;
 mod no_failure_handling;
 pub(in crate::topology) mod one_name_two_services;
 mod order_not_kept;
@@ -33,6 +36,7 @@ mod priority_reorders;
 mod retry_outlives_message;
 mod retry_shrinks;
 mod shared_queue;
+mod silent_drop;
 mod subscribed_twice;
 mod too_few_words;
 mod transient_queue;
@@ -78,7 +82,7 @@ pub struct Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 40] = [
+pub const RULES: [Rule; 44] = [
     dead_letter_to_nowhere::RULE,
     dead_letter_lost::RULE,
     no_failure_handling::RULE,
@@ -100,6 +104,7 @@ pub const RULES: [Rule; 40] = [
     one_name_two_services::RULE,
     order_not_kept::RULE,
     priority_reorders::RULE,
+    expires_on_the_way::RULE,
     unbounded_queue::RULE,
     bound_by_default_drop::RULE,
     backlog_auto_deleted::RULE,
@@ -109,6 +114,7 @@ pub const RULES: [Rule; 40] = [
     priorities_and_order::RULE,
     environment_in_name::RULE,
     unreachable_message::RULE,
+    silent_drop::RULE,
     dead_subscription::RULE,
     undeclared_reference::RULE,
     wildcard_on_direct::RULE,
@@ -117,8 +123,10 @@ pub const RULES: [Rule; 40] = [
     too_few_words::RULE,
     empty_key_on_topic::RULE,
     exchange_cycle::RULE,
+    dead_object::RULE,
     headers_key_ignored::RULE,
     hash_weight::RULE,
+    mandatory_on_delay::RULE,
 ];
 
 /// Reads files and holds them against all rules; what they allow themselves is taken out, until

@@ -68,12 +68,16 @@ pub(in crate::topology) const BINDING: Shape = Shape {
 };
 
 pub(in crate::topology) const MESSAGE: Shape = Shape {
-    keys: &["key", "from", "order", "headers", "description"],
-    instead: &[("routing_key", "write `key`"), ("service", "write `from`")],
+    keys: &["key", "from", "order", "mandatory", "expiration", "headers", "description"],
+    instead: &[
+        ("routing_key", "write `key`"),
+        ("service", "write `from`"),
+        ("ttl", "write `expiration`, the message's own property"),
+    ],
 };
 
 pub(in crate::topology) const QUEUE_MESSAGE: Shape = Shape {
-    keys: &["from", "order", "headers", "description"],
+    keys: &["from", "order", "mandatory", "expiration", "headers", "description"],
     instead: &[("key", "a message to a queue goes by the queue's name: delete `key`")],
 };
 
@@ -376,6 +380,8 @@ fn publication(
         key,
         from,
         order: fields.get("order").and_then(|it| key_source(&it, report)),
+        mandatory: fields.flag("mandatory", report),
+        expiration: fields.millis("expiration", report),
         headers: argument::table(&argument::arguments(fields, "headers", report)),
         description: fields.description(report),
         origin: fields.origin,

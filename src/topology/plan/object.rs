@@ -143,6 +143,8 @@ impl Shelf<'_> {
         let mut properties = Properties::default();
         properties.set("from", joined(message.from.iter().map(|it| it.value.as_str())));
         properties.set("order", message.order.as_ref().map(|it| key_source(&it.value)));
+        properties.set("mandatory", message.mandatory.map(|it| it.value.to_string()));
+        properties.set("expiration", message.expiration.map(|it| it.value.to_string()));
         self.add(Kind::Message, &name, message.origin, properties);
     }
 }

@@ -150,12 +150,15 @@ fn queue(name: &QueueName, mut arguments: Table) -> declared::Queue {
         max_priority: read.priority_max.map(here),
         fail_fast: false,
         requeue_immediate: false,
+        prefetch: None,
+        client_attempts: None,
         durable: true,
         durability: Durability::Sync,
         auto_delete: false,
         protected: false,
         tolerate: false,
         arguments,
+        spelled_out: Vec::new(),
     }
 }
 
