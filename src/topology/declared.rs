@@ -424,6 +424,15 @@ impl RetryPolicy {
         }
     }
 
+    /// All waits between the attempts together; of very many, the first ones.
+    pub fn waits_total(&self) -> Millis {
+        /// More are not added up; at a millisecond each they would be no time.
+        const WAITS_MAX: u32 = 10_000;
+        let machine = self.to_machine();
+        let n_waits = self.attempts.value.saturating_sub(1).min(WAITS_MAX);
+        Millis((1..=n_waits).fold(0, |sum: u64, n| sum.saturating_add(machine.wait(n).0)))
+    }
+
     /// Deliveries a message may have in all.
     pub fn deliveries_max(&self) -> Option<u32> {
         (self.delivery_limit.value > 0).then_some(self.delivery_limit.value)

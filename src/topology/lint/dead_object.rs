@@ -1,7 +1,9 @@
 //! RTE-011: exchanges and queues that no message can come to.
 
+use std::collections::BTreeSet;
+
+use crate::amqp::name::QueueName;
 use crate::topology::declared::Exchange;
-use crate::topology::declared::Queue;
 use crate::topology::diagnostic::Code;
 use crate::topology::diagnostic::Diagnostic;
 use crate::topology::diagnostic::Report;
@@ -75,12 +77,12 @@ fn find(facts: &Facts<'_>, report: &mut Report) {
         return;
     }
     let queues = facts.vhost.queues.values();
-    let dead: Vec<&Queue> = queues.flat_map(|it| ladder::letters(facts, it)).collect();
+    let letters = queues.flat_map(|it| ladder::letters(facts, it));
+    let dead: BTreeSet<&QueueName> = letters.map(|it| &it.name).collect();
     for queue in facts.vhost.queues.values() {
-        let gets_letters = dead.iter().any(|it| it.name == queue.name);
         if !queue.bindings.is_empty()
             || !queue.messages.is_empty()
-            || gets_letters
+            || dead.contains(&queue.name)
             || is_tested(facts, "", Some(&queue.name))
         {
             continue;

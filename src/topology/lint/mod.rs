@@ -6,13 +6,16 @@ pub(in crate::topology) mod facts;
 mod backlog_auto_deleted;
 mod bound_by_default_drop;
 mod bound_twice;
+mod copies_lost;
 mod copy_per_instance;
 mod costly_key;
 mod dead_letter_cycle;
 mod dead_letter_lost;
 mod dead_letter_to_nowhere;
+mod dead_letter_to_special;
 mod dead_object;
 mod dead_subscription;
+mod deaths_not_counted;
 mod empty_key_on_topic;
 mod environment_in_name;
 mod evidence_thrown_away;
@@ -23,8 +26,11 @@ mod hand_built_ladder;
 mod hash_weight;
 mod headers_key_ignored;
 mod key_on_fanout;
+mod last_resort_loops;
+mod limit_of_other_type;
 mod lone_subscriber;
 mod mandatory_on_delay;
+mod nack_not_counted;
 mod no_failure_handling;
 pub(in crate::topology) mod one_name_two_services;
 mod order_not_kept;
@@ -33,6 +39,8 @@ mod parking_without_owner;
 mod poison_blocks_order;
 mod priorities_and_order;
 mod priority_reorders;
+mod redriven_to_all;
+mod retries_multiply;
 mod retry_outlives_message;
 mod retry_shrinks;
 mod shared_queue;
@@ -44,6 +52,7 @@ mod unbounded_queue;
 pub(in crate::topology) mod undeclared_reference;
 mod unreachable_message;
 mod waiting_queue_expires;
+mod waits_in_line;
 mod wildcard_on_direct;
 mod work_copied;
 mod work_queue_expires;
@@ -82,18 +91,27 @@ pub struct Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 44] = [
+pub const RULES: [Rule; 53] = [
     dead_letter_to_nowhere::RULE,
     dead_letter_lost::RULE,
     no_failure_handling::RULE,
     dead_letter_cycle::RULE,
     poison_blocks_order::RULE,
+    limit_of_other_type::RULE,
+    nack_not_counted::RULE,
+    deaths_not_counted::RULE,
+    waits_in_line::RULE,
     waiting_queue_expires::RULE,
     hand_built_ladder::RULE,
+    dead_letter_to_special::RULE,
     evidence_thrown_away::RULE,
     parking_without_owner::RULE,
+    last_resort_loops::RULE,
+    retries_multiply::RULE,
     retry_outlives_message::RULE,
     retry_shrinks::RULE,
+    redriven_to_all::RULE,
+    copies_lost::RULE,
     copy_per_instance::RULE,
     shared_queue::RULE,
     lone_subscriber::RULE,
