@@ -16,6 +16,7 @@ mod dead_letter_to_special;
 mod dead_object;
 mod dead_subscription;
 mod deaths_not_counted;
+mod delayed_duplicates;
 mod empty_key_on_topic;
 mod environment_in_name;
 mod evidence_thrown_away;
@@ -33,24 +34,29 @@ mod mandatory_on_delay;
 mod nack_not_counted;
 mod no_failure_handling;
 pub(in crate::topology) mod one_name_two_services;
+mod one_queue_for_all;
 mod order_not_kept;
 mod other_separator;
 mod parking_without_owner;
 mod poison_blocks_order;
 mod priorities_and_order;
+mod priority_expires_late;
 mod priority_reorders;
 mod redriven_to_all;
 mod retries_multiply;
 mod retry_outlives_message;
 mod retry_shrinks;
 mod shared_queue;
+mod short_memory;
 mod silent_drop;
+mod spelled_out;
 mod subscribed_twice;
 mod too_few_words;
 mod transient_queue;
 mod unbounded_queue;
 pub(in crate::topology) mod undeclared_reference;
 mod unreachable_message;
+mod unsuited_type;
 mod waiting_queue_expires;
 mod waits_in_line;
 mod wildcard_on_direct;
@@ -91,7 +97,7 @@ pub struct Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 53] = [
+pub const RULES: [Rule; 59] = [
     dead_letter_to_nowhere::RULE,
     dead_letter_lost::RULE,
     no_failure_handling::RULE,
@@ -125,12 +131,18 @@ pub const RULES: [Rule; 53] = [
     expires_on_the_way::RULE,
     unbounded_queue::RULE,
     bound_by_default_drop::RULE,
+    spelled_out::RULE,
     backlog_auto_deleted::RULE,
     transient_queue::RULE,
     half_durable_binding::RULE,
     work_queue_expires::RULE,
     priorities_and_order::RULE,
+    priority_expires_late::RULE,
+    one_queue_for_all::RULE,
+    unsuited_type::RULE,
     environment_in_name::RULE,
+    short_memory::RULE,
+    delayed_duplicates::RULE,
     unreachable_message::RULE,
     silent_drop::RULE,
     dead_subscription::RULE,
