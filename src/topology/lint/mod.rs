@@ -22,11 +22,14 @@ mod environment_in_name;
 mod evidence_thrown_away;
 mod exchange_cycle;
 mod expires_on_the_way;
+mod first_takes_all;
 mod half_durable_binding;
 mod hand_built_ladder;
 mod hash_weight;
 mod headers_key_ignored;
+mod idle_instances;
 mod key_on_fanout;
+mod keys_move;
 mod last_resort_loops;
 mod limit_of_other_type;
 mod lone_subscriber;
@@ -45,6 +48,7 @@ mod priority_reorders;
 mod redriven_to_all;
 mod retries_multiply;
 mod retry_outlives_message;
+mod retry_overtaken;
 mod retry_shrinks;
 mod shared_queue;
 mod short_memory;
@@ -97,7 +101,9 @@ pub struct Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 59] = [
+pub const RULES: [Rule; 63] = [
+    first_takes_all::RULE,
+    idle_instances::RULE,
     dead_letter_to_nowhere::RULE,
     dead_letter_lost::RULE,
     no_failure_handling::RULE,
@@ -127,6 +133,8 @@ pub const RULES: [Rule; 59] = [
     key_on_fanout::RULE,
     one_name_two_services::RULE,
     order_not_kept::RULE,
+    retry_overtaken::RULE,
+    keys_move::RULE,
     priority_reorders::RULE,
     expires_on_the_way::RULE,
     unbounded_queue::RULE,
