@@ -257,3 +257,35 @@ async fn the_broker_itself_is_a_side_of_diff_and_route() {
     let wrong = format!("http://guest:wrong@{address}");
     assert_eq!(world.run(&["plan", "--api", &wrong]).await.0, 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_comes_to_hold_messages_back_and_does_not_go() {
+    let world = World::new().await;
+    world.apply(OLD).await;
+    let later = "type = \"x-delayed-message\"\narguments = { x-delayed-type = \"direct\" }\n";
+    let delayed = OLD.replace("type = \"direct\"\n", later);
+    world.apply(&delayed).await;
+    let (code, text) = world.run(&["plan", "--check"]).await;
+    assert_eq!(code, 0, "{text}");
+
+    let channel = world.channel("billing").await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let mut headers = FieldTable::default();
+    headers.insert("x-delay".into(), lapin::types::AMQPValue::LongInt(3_600_000));
+    let held = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish("orders".into(), "created".into(), options, b"m", held);
+    assert!(sent.await.expect("sent").await.expect("confirmed").is_ack());
+    assert_eq!(depth(&channel, "billing").await, 0, "it is held back");
+    assert!(publish(&channel, "orders", "created").await);
+    assert_eq!(depth(&channel, "billing").await, 1, "the other one is not");
+
+    for other in
+        [OLD, &delayed.replace("x-delayed-type = \"direct\"", "x-delayed-type = \"topic\"")]
+    {
+        world.write(other);
+        let (code, text) = world.run(&["apply", "--yes"]).await;
+        assert_eq!(code, 5, "{text}");
+        assert!(text.contains("holds messages back that would go with it"), "{text}");
+    }
+}

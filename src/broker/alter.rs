@@ -9,6 +9,7 @@ use crate::broker::declare::forget_exchanges;
 use crate::broker::definition::Definition;
 use crate::broker::definition::Hex;
 use crate::broker::host::Host;
+use crate::broker::schedule;
 use crate::broker::vhost::Vhost;
 use crate::routing::Binding;
 use crate::routing::Destination;
@@ -77,7 +78,7 @@ pub fn replace_exchange<H: Host>(
     HashSource::parse(&spec.arguments).map_err(DeclareError::HashSource)?;
     let name = spec.name.clone();
     let definition = exchange_definition(&host.vhost().name, &spec);
-    let durable = spec.durable;
+    let (durable, delays) = (spec.durable, spec.delays);
     let before = bindings_at(host.vhost(), &name);
     let gone = before.iter().map(|(source, it)| definition_of(host.vhost(), source, it).0);
     let gone: Vec<Definition> = gone.collect();
@@ -108,7 +109,8 @@ pub fn replace_exchange<H: Host>(
             batch = batch.max(host.define(&definition));
         }
     }
-    Ok(batch)
+    let waits = if delays { schedule::add(host, &name, durable)? } else { BatchId(0) };
+    Ok(batch.max(waits))
 }
 
 /// The bindings of an exchange and those that lead to it, each with its source.

@@ -14,6 +14,7 @@ use crate::broker::host::Host;
 use crate::broker::vhost::QueueKind;
 use crate::queue::settings::Settings;
 use crate::routing::Kind;
+use crate::routing::delay::ROUTES_AS;
 use crate::routing::table::Binding as TableBinding;
 use crate::routing::table::Destination;
 use crate::topology::compile;
@@ -129,14 +130,17 @@ fn conflicts<H: Host>(
     for exchange in kept.into_iter().flatten() {
         let Some(there) = vhost.table.exchange(&exchange.name) else { continue };
         let differs = [
-            ("type", there.type_name().to_owned(), exchange.kind.value.as_str().to_owned()),
+            ("type", there.type_name().to_owned(), exchange.type_name().to_owned()),
+            (ROUTES_AS, there.kind.as_str().to_owned(), exchange.kind.value.as_str().to_owned()),
             ("durable", there.durable.to_string(), exchange.durable.to_string()),
         ];
+        // Of exchanges that hold nothing back, the type has said it.
+        let differs = differs.into_iter().filter(|it| exchange.delays || it.0 != ROUTES_AS);
         let hashes = matches!(there.kind, Kind::ConsistentHash | Kind::ModulusHash);
         let hashed = ("arguments", there.arguments.to_string(), exchange.arguments.to_string());
         let name = format!("exchange '{}'", exchange.name);
         let place = sources.cite(exchange.origin);
-        let differs = differs.into_iter().chain(hashes.then_some(hashed));
+        let differs = differs.chain(hashes.then_some(hashed));
         found.extend(differs.filter_map(|it| conflict(&name, &place, it)));
     }
     for queue in declared.queues.values() {
@@ -172,7 +176,8 @@ fn conflict(
 fn is_another<H: Host>(host: &mut H, exchange: &Exchange) -> bool {
     host.vhost().table.exchange(&exchange.name).is_some_and(|there| {
         let hashes = matches!(there.kind, Kind::ConsistentHash | Kind::ModulusHash);
-        there.type_name() != exchange.kind.value.as_str()
+        there.type_name() != exchange.type_name()
+            || there.kind != exchange.kind.value
             || there.durable != exchange.durable
             || (hashes && there.arguments != exchange.arguments)
     })

@@ -43,7 +43,7 @@ pub fn exchange(exchange: &Exchange) -> ExchangeSpec {
     ExchangeSpec {
         name: exchange.name.clone(),
         kind: exchange.kind.value,
-        delays: false,
+        delays: exchange.delays,
         durable: exchange.durable,
         auto_delete: exchange.auto_delete,
         internal: exchange.internal,

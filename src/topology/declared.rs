@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 use crate::amqp::argument::KeySource;
 use crate::amqp::argument::Overflow;
+use crate::amqp::argument::QueueType;
 use crate::amqp::name::BindingKey;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
 use crate::amqp::name::ServiceName;
 use crate::amqp::name::VhostName;
 use crate::amqp::table::Table;
+use crate::amqp::table::Value;
 use crate::amqp::time::Millis;
 use crate::broker::rules::Delivers;
 use crate::broker::rules::Enforce;
@@ -23,6 +25,7 @@ use crate::queue::retry::Counts;
 use crate::queue::retry::Then;
 use crate::queue::settings::Durability;
 use crate::routing::Kind;
+use crate::routing::delay;
 use crate::topology::day::Day;
 use crate::topology::scenario::Scenario;
 use crate::topology::source::Located;
@@ -81,6 +84,8 @@ pub struct Service {
     pub description: Option<String>,
     /// How a connection proves that it is an instance.
     pub identities: Vec<Located<Identity>>,
+    /// How many instances run, as the author knows it.
+    pub instances: Option<Located<u64>>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -88,7 +93,10 @@ pub struct Exchange {
     pub name: ExchangeName,
     pub origin: Origin,
     pub description: Option<String>,
+    /// How it routes.
     pub kind: Located<Kind>,
+    /// Messages with a delay are held back before they are routed as `kind` says.
+    pub delays: bool,
     /// As written; [`Exchange::delivers`] knows the default.
     pub delivers: Option<Located<Delivers>>,
     pub unroutable: Option<Located<Unroutable>>,
@@ -123,6 +131,10 @@ pub struct Publication {
     pub from: Vec<Located<ServiceName>>,
     /// Messages of one key must be handled in the order they were published.
     pub order: Option<Located<KeySource>>,
+    /// Whether the broker is asked to return what no queue takes; `None` when it is not said.
+    pub mandatory: Option<Located<bool>>,
+    /// How long it may wait, by its own property.
+    pub expiration: Option<Located<Millis>>,
     pub headers: Table,
     pub description: Option<String>,
     pub origin: Origin,
@@ -156,6 +168,10 @@ pub struct Queue {
     pub fail_fast: bool,
     /// A requeue goes back at once, in spite of the retry policy.
     pub requeue_immediate: bool,
+    /// What its consumers ask for with `basic.qos`, as the author knows it; 0 is no limit.
+    pub prefetch: Option<Located<u64>>,
+    /// How often its consumers try each delivery themselves, as the author knows it.
+    pub client_attempts: Option<Located<u64>>,
     pub durable: bool,
     /// When its messages count as safe; the vhost's word, or the sync, when it is not written.
     pub durability: Durability,
@@ -165,6 +181,16 @@ pub struct Queue {
     pub tolerate: bool,
     /// Arguments that no key of the file expresses.
     pub arguments: Table,
+    /// What was said by an argument although the file has a key for it.
+    pub spelled_out: Vec<SpelledOut>,
+}
+
+/// An argument that the file has a key for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpelledOut {
+    pub argument: &'static str,
+    pub key: &'static str,
+    pub origin: Origin,
 }
 
 /// How the instances of a service share a queue.
@@ -185,6 +211,8 @@ pub struct Keyed {
     pub source: Located<KeySource>,
     /// While a failed message waits, its key waits with it (`on_failure = "hold"`).
     pub hold: bool,
+    /// Where `on_failure` is written.
+    pub on_failure_origin: Option<Origin>,
 }
 
 /// Queues that instances may declare for themselves, exclusive or expiring.
@@ -305,6 +333,33 @@ impl VhostSettings {
 }
 
 impl Exchange {
+    /// A durable fanout exchange with nothing else said.
+    pub fn plain(name: &ExchangeName, origin: Origin) -> Exchange {
+        Exchange {
+            name: name.clone(),
+            origin,
+            description: None,
+            kind: Located::new(Kind::Fanout, origin),
+            delays: false,
+            delivers: None,
+            unroutable: None,
+            alternate: None,
+            bindings: Vec::new(),
+            messages: Vec::new(),
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            protected: false,
+            tolerate: false,
+            arguments: Table::default(),
+        }
+    }
+
+    /// The exchange type's name on the wire.
+    pub fn type_name(&self) -> &'static str {
+        if self.delays { delay::TYPE } else { self.kind.value.as_str() }
+    }
+
     /// What its bindings are for. Fanout, topic and headers exchanges broadcast, direct and hash
     /// exchanges hand out work, unless the file says otherwise.
     pub fn delivers(&self) -> Delivers {
@@ -335,6 +390,39 @@ impl Exchange {
 }
 
 impl Queue {
+    /// A durable queue with nothing else said.
+    pub fn plain(name: &QueueName, origin: Origin) -> Queue {
+        Queue {
+            name: name.clone(),
+            origin,
+            description: None,
+            services: Vec::new(),
+            mode: Mode::Compete,
+            mode_origin: origin,
+            prefetch: None,
+            client_attempts: None,
+            bindings: Vec::new(),
+            messages: Vec::new(),
+            retry: None,
+            parking: None,
+            dead_letter: None,
+            limits: Limits::default(),
+            ttl: None,
+            expires: None,
+            ack_timeout: None,
+            max_priority: None,
+            fail_fast: false,
+            requeue_immediate: false,
+            durable: true,
+            durability: Durability::Sync,
+            auto_delete: false,
+            protected: false,
+            tolerate: false,
+            arguments: Table::default(),
+            spelled_out: Vec::new(),
+        }
+    }
+
     /// The service whose instances consume it.
     pub fn service(&self) -> Option<&ServiceName> {
         self.services.first().map(|it| &it.value)
@@ -342,6 +430,17 @@ impl Queue {
 
     pub fn is_tap(&self) -> bool {
         self.mode == Mode::Tap
+    }
+
+    /// Whether it goes when nobody uses it.
+    pub fn comes_and_goes(&self) -> bool {
+        self.auto_delete || self.expires.is_some()
+    }
+
+    /// The type that clients know it as; here, only streams are another thing.
+    pub fn queue_type(&self) -> QueueType {
+        let written = self.arguments.get("x-queue-type").and_then(Value::as_text);
+        written.and_then(QueueType::parse).unwrap_or_default()
     }
 
     /// The shorter of TTL and greatest age.
@@ -378,6 +477,15 @@ impl RetryPolicy {
             counts: self.counts,
             then: self.then.value,
         }
+    }
+
+    /// All waits between the attempts together; of very many, the first ones.
+    pub fn waits_total(&self) -> Millis {
+        /// More are not added up; at a millisecond each they would be no time.
+        const WAITS_MAX: u32 = 10_000;
+        let machine = self.to_machine();
+        let n_waits = self.attempts.value.saturating_sub(1).min(WAITS_MAX);
+        Millis((1..=n_waits).fold(0, |sum: u64, n| sum.saturating_add(machine.wait(n).0)))
     }
 
     /// Deliveries a message may have in all.

@@ -54,7 +54,7 @@ fn retries<'t>(facts: &Facts<'t>, wait: &'t Queue) -> Option<&'t Queue> {
 }
 
 /// Queues that dead letters of this one can reach.
-fn letters<'t>(facts: &Facts<'t>, queue: &'t Queue) -> Vec<&'t Queue> {
+pub(in crate::topology) fn letters<'t>(facts: &Facts<'t>, queue: &'t Queue) -> Vec<&'t Queue> {
     let Some(DeadLetter { exchange, key, .. }) = &queue.dead_letter else { return Vec::new() };
     let keys: Vec<&str> = match key {
         Some(key) => vec![key.value.as_str()],

@@ -222,6 +222,7 @@ impl<'t> Drawing<'t, '_> {
             Delivers::Work => "work",
         };
         let mut lines = vec![format!("{} · {word}", exchange.kind.value.as_str())];
+        lines.extend(exchange.delays.then(|| "holds messages back".to_owned()));
         lines.extend(exchange.parking_name().map(|it| format!("unroutable → {it}")));
         let node = Node { lines, retry: None, delivers: Some(delivers), state: State::Same };
         self.graph.nodes.insert(id.clone(), node);

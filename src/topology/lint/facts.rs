@@ -236,6 +236,27 @@ impl<'t> Facts<'t> {
         let exchanges = self.vhost.exchanges.values();
         exchanges.flat_map(|it| it.messages.iter().map(move |message| (it, message)))
     }
+
+    /// All publications, with the name of their exchange: empty for those of queues.
+    pub(in crate::topology) fn published(
+        &self,
+    ) -> impl Iterator<Item = (&'t str, &'t Publication)> {
+        let queues = self.vhost.queues.values();
+        let by_name = queues.flat_map(|it| it.messages.iter().map(|message| ("", message)));
+        self.publications().map(|(it, message)| (it.name.as_str(), message)).chain(by_name)
+    }
+
+    /// The queues among what a message can reach.
+    pub(in crate::topology) fn queues_reached(
+        &self,
+        exchange: &str,
+        publication: &Publication,
+    ) -> impl Iterator<Item = &'t Queue> {
+        self.reach(exchange, publication).into_iter().filter_map(|end| match end {
+            End::Queue(it) => Some(it),
+            End::Lot | End::Instances => None,
+        })
+    }
 }
 
 /// Every vhost has these, whatever its files say.

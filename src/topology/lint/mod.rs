@@ -6,40 +6,63 @@ pub(in crate::topology) mod facts;
 mod backlog_auto_deleted;
 mod bound_by_default_drop;
 mod bound_twice;
+mod copies_lost;
 mod copy_per_instance;
 mod costly_key;
 mod dead_letter_cycle;
 mod dead_letter_lost;
 mod dead_letter_to_nowhere;
+mod dead_letter_to_special;
+mod dead_object;
 mod dead_subscription;
+mod deaths_not_counted;
+mod delayed_duplicates;
 mod empty_key_on_topic;
 mod environment_in_name;
 mod evidence_thrown_away;
 mod exchange_cycle;
+mod expires_on_the_way;
+mod first_takes_all;
 mod half_durable_binding;
 mod hand_built_ladder;
 mod hash_weight;
 mod headers_key_ignored;
+mod idle_instances;
 mod key_on_fanout;
+mod keys_move;
+mod last_resort_loops;
+mod limit_of_other_type;
 mod lone_subscriber;
+mod mandatory_on_delay;
+mod nack_not_counted;
 mod no_failure_handling;
 pub(in crate::topology) mod one_name_two_services;
+mod one_queue_for_all;
 mod order_not_kept;
 mod other_separator;
 mod parking_without_owner;
 mod poison_blocks_order;
 mod priorities_and_order;
+mod priority_expires_late;
 mod priority_reorders;
+mod redriven_to_all;
+mod retries_multiply;
 mod retry_outlives_message;
+mod retry_overtaken;
 mod retry_shrinks;
 mod shared_queue;
+mod short_memory;
+mod silent_drop;
+mod spelled_out;
 mod subscribed_twice;
 mod too_few_words;
 mod transient_queue;
 mod unbounded_queue;
 pub(in crate::topology) mod undeclared_reference;
 mod unreachable_message;
+mod unsuited_type;
 mod waiting_queue_expires;
+mod waits_in_line;
 mod wildcard_on_direct;
 mod work_copied;
 mod work_queue_expires;
@@ -78,18 +101,29 @@ pub struct Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 40] = [
+pub const RULES: [Rule; 63] = [
+    first_takes_all::RULE,
+    idle_instances::RULE,
     dead_letter_to_nowhere::RULE,
     dead_letter_lost::RULE,
     no_failure_handling::RULE,
     dead_letter_cycle::RULE,
     poison_blocks_order::RULE,
+    limit_of_other_type::RULE,
+    nack_not_counted::RULE,
+    deaths_not_counted::RULE,
+    waits_in_line::RULE,
     waiting_queue_expires::RULE,
     hand_built_ladder::RULE,
+    dead_letter_to_special::RULE,
     evidence_thrown_away::RULE,
     parking_without_owner::RULE,
+    last_resort_loops::RULE,
+    retries_multiply::RULE,
     retry_outlives_message::RULE,
     retry_shrinks::RULE,
+    redriven_to_all::RULE,
+    copies_lost::RULE,
     copy_per_instance::RULE,
     shared_queue::RULE,
     lone_subscriber::RULE,
@@ -99,16 +133,26 @@ pub const RULES: [Rule; 40] = [
     key_on_fanout::RULE,
     one_name_two_services::RULE,
     order_not_kept::RULE,
+    retry_overtaken::RULE,
+    keys_move::RULE,
     priority_reorders::RULE,
+    expires_on_the_way::RULE,
     unbounded_queue::RULE,
     bound_by_default_drop::RULE,
+    spelled_out::RULE,
     backlog_auto_deleted::RULE,
     transient_queue::RULE,
     half_durable_binding::RULE,
     work_queue_expires::RULE,
     priorities_and_order::RULE,
+    priority_expires_late::RULE,
+    one_queue_for_all::RULE,
+    unsuited_type::RULE,
     environment_in_name::RULE,
+    short_memory::RULE,
+    delayed_duplicates::RULE,
     unreachable_message::RULE,
+    silent_drop::RULE,
     dead_subscription::RULE,
     undeclared_reference::RULE,
     wildcard_on_direct::RULE,
@@ -117,8 +161,10 @@ pub const RULES: [Rule; 40] = [
     too_few_words::RULE,
     empty_key_on_topic::RULE,
     exchange_cycle::RULE,
+    dead_object::RULE,
     headers_key_ignored::RULE,
     hash_weight::RULE,
+    mandatory_on_delay::RULE,
 ];
 
 /// Reads files and holds them against all rules; what they allow themselves is taken out, until

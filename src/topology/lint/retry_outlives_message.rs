@@ -1,6 +1,5 @@
 //! DLX-018: messages that expire before their last attempt.
 
-use crate::amqp::time::Millis;
 use crate::topology::diagnostic::Code;
 use crate::topology::diagnostic::Diagnostic;
 use crate::topology::diagnostic::Report;
@@ -29,24 +28,16 @@ pub(in crate::topology) const RULE: Rule = Rule {
     find,
 };
 
-/// More waits than this are not added up; at a millisecond each they would be no time.
-const WAITS_MAX: u32 = 10_000;
-
 fn find(facts: &Facts<'_>, report: &mut Report) {
     for queue in facts.vhost.queues.values() {
         let (Some(policy), Some(ttl)) = (&queue.retry, queue.message_ttl()) else { continue };
-        let machine = policy.to_machine();
-        let n_waits = policy.attempts.value.saturating_sub(1).min(WAITS_MAX);
-        let all_ms = (1..=n_waits).fold(0u64, |sum, n| sum.saturating_add(machine.wait(n).0));
-        if all_ms < ttl.value.0 {
+        let all = policy.waits_total();
+        if all < ttl.value {
             continue;
         }
         let title = format!(
             "{} attempts take {}, and messages of `{}` live for {}",
-            policy.attempts.value,
-            Millis(all_ms),
-            queue.name,
-            ttl.value
+            policy.attempts.value, all, queue.name, ttl.value
         );
         report.add(
             Diagnostic::new(

@@ -107,3 +107,225 @@ fn large_topologies_are_read_as_small_ones_are() {
     assert_eq!(vhost, Some(5001));
     let _: &Topology = &loaded.topology;
 }
+
+/// Findings that short examples may have: they leave out what they are not about.
+const LEFT_OUT: [&str; 5] = ["DLX-003", "DLX-012", "DLX-015", "FAN-003", "QUE-001"];
+
+#[test]
+fn right_examples_and_the_files_that_come_with_it_have_no_other_mistake() {
+    let folder = [
+        include_str!("../../../topology/mail.toml"),
+        include_str!("../../../topology/new-user.toml"),
+        include_str!("../../../topology/payments.toml"),
+        include_str!("../../../topology/playground.toml"),
+    ];
+    let folder = folder.join("#--- another file\n");
+    let files = [
+        ("topology/", folder.as_str()),
+        ("the example of the manual", include_str!("../run/example.toml")),
+        ("init", include_str!("../../cli/init/orders.toml")),
+    ];
+    let examples = RULES.iter().map(|it| (it.code.id, it.right));
+    let mut wrong = Vec::new();
+    for (name, text) in files.into_iter().chain(examples) {
+        let mut others = found(text);
+        others.retain(|it| !LEFT_OUT.contains(it));
+        if !others.is_empty() {
+            wrong.push((name, others));
+        }
+    }
+    assert_eq!(wrong, []);
+}
+
+/// What the examples of the rules do not show: each text with a rule, and whether it finds that.
+#[test]
+fn rules_find_and_leave_alone_what_their_pages_say() {
+    let services = "[services.a]\n[services.b]\n[services.c]\n";
+    let ignore = "[vhost]\nclient_x_death = \"ignore\"\n";
+    let later = "[exchanges.e]\ntype = \"x-delayed-message\"\n";
+    let cases = [
+        (
+            "RTE-002",
+            true,
+            "[exchanges.e]\ntype = \"direct\"\nmessages = [{ key = \"k\", from = \"a\" }]\n\
+             [queues.q]\nauto_delete = true\nbindings = [{ exchange = \"e\", key = \"k\" }]\n",
+        ),
+        (
+            "RTE-002",
+            false,
+            "[exchanges.e]\ntype = \"fanout\"\nmessages = [{ from = \"a\", mandatory = false }]\n\
+             [queues.q]\nbindings = [{ exchange = \"e\" }]\n",
+        ),
+        (
+            "RTE-002",
+            false,
+            "[exchanges.e]\ntype = \"fanout\"\nmessages = [{ from = \"a\" }]\n\
+             [queues.q]\nconsumers = \"per-instance\"\nbindings = [{ exchange = \"e\" }]\n",
+        ),
+        (
+            "RTE-011",
+            true,
+            "[exchanges.e]\ntype = \"direct\"\ninternal = true\n\
+             [queues.q]\nbindings = [{ exchange = \"e\", key = \"k\" }]\n",
+        ),
+        (
+            "RTE-011",
+            false,
+            "[exchanges.e]\ntype = \"direct\"\n\
+             [queues.q]\nbindings = [{ exchange = \"e\", key = \"k\" }]\n[queues.r]\n",
+        ),
+        (
+            "RTE-011",
+            false,
+            "[queues.p]\nmessages = [{ from = \"a\" }]\n[queues.q]\n[[tests]]\nname = \"t\"\n\
+             publish = { exchange = \"\", key = \"q\" }\nleft = { q = 1 }\n",
+        ),
+        ("DLX-007", true, "[queues.q]\nretry = {}\narguments = { x-queue-type = \"stream\" }\n"),
+        (
+            "DLX-007",
+            false,
+            "[queues.q]\narguments = { x-queue-type = \"quorum\", x-delivery-limit = 3 }\n",
+        ),
+        (
+            "DLX-009",
+            true,
+            "[queues.q]\nmessages = [{ from = \"a\", headers = { x-death = [{ count = 1 }] } }]\n",
+        ),
+        (
+            "DLX-009",
+            false,
+            "[queues.q]\nservice = \"a\"\n\
+             [queues.\"q.wait\"]\nttl = \"1s\"\ndead_letter = { exchange = \"\", key = \"q\" }\n\
+             messages = [{ from = \"a\", headers = { attempt = 1 } }]\n",
+        ),
+        (
+            "DLX-010",
+            false,
+            "[queues.q]\nservice = \"a\"\n\
+             [queues.wait]\nttl = \"1s\"\ndead_letter = { exchange = \"\", key = \"q\" }\n\
+             messages = [{ from = \"a\", expiration = \"5s\" }, { from = \"b\" }]\n",
+        ),
+        (
+            "DLX-013",
+            true,
+            "[exchanges.e]\ntype = \"x-consistent-hash\"\n\
+             [queues.q]\nservice = \"a\"\ndead_letter = { exchange = \"e\" }\n\
+             [queues.dead]\nbindings = [{ exchange = \"e\", key = \"1\" }]\n",
+        ),
+        (
+            "DLX-017",
+            true,
+            "[queues.q]\nservice = \"a\"\nclient_attempts = 3\n\
+             arguments = { x-delivery-limit = 4 }\n",
+        ),
+        (
+            "DLX-017",
+            false,
+            "[queues.q]\nservice = \"a\"\nclient_attempts = 3\nretry = { attempts = 1 }\n",
+        ),
+        (
+            "DLX-024",
+            true,
+            "[exchanges.e]\ntype = \"fanout\"\nmessages = [{ from = [\"c\", \"medic\"] }]\n\
+             [queues.q]\nservice = \"a\"\nbindings = [{ exchange = \"e\" }]\n\
+             dead_letter = { exchange = \"\", key = \"dead\" }\n\
+             [queues.r]\nservice = \"b\"\nbindings = [{ exchange = \"e\" }]\n\
+             [queues.dead]\nservice = \"medic\"\n[services.medic]\n",
+        ),
+        (
+            "DLX-024",
+            false,
+            "[exchanges.e]\ntype = \"fanout\"\nmessages = [{ from = \"c\" }]\n\
+             [queues.q]\nservice = \"a\"\nbindings = [{ exchange = \"e\" }]\n\
+             dead_letter = { exchange = \"\", key = \"wait\" }\n\
+             [queues.r]\nservice = \"b\"\nbindings = [{ exchange = \"e\" }]\n\
+             [queues.wait]\nttl = \"1s\"\ndead_letter = { exchange = \"\", key = \"q\" }\n",
+        ),
+        (
+            "DLX-026",
+            true,
+            "[exchanges.e]\ntype = \"direct\"\n\
+             messages = [{ key = \"k\", from = \"a\", headers = { CC = [\"l\"] } }]\n\
+             [queues.q]\nbindings = [{ exchange = \"e\", key = \"l\" }]\n\
+             dead_letter = { exchange = \"\", key = \"dead\" }\n[queues.dead]\n",
+        ),
+        (
+            "ORD-002",
+            true,
+            "[queues.q]\nservice = \"a\"\nconsumers = \"single-active\"\nretry = {}\n\
+             messages = [{ from = \"b\", order = \"user-id\" }]\n",
+        ),
+        (
+            "ORD-002",
+            false,
+            "[queues.q]\nservice = \"a\"\nconsumers = \"single-active\"\nretry = {}\n",
+        ),
+        (
+            "ORD-003",
+            true,
+            "[exchanges.e]\ntype = \"x-modulus-hash\"\n\
+             messages = [{ from = \"a\", order = \"routing-key\" }]\n\
+             [queues.q]\nconsumers = \"per-instance\"\nbindings = [{ exchange = \"e\" }]\n",
+        ),
+        ("PUB-010", false, "[queues.q]\nmessages = [{ from = \"a\", expiration = \"1s\" }]\n"),
+        (
+            "QUE-004",
+            true,
+            "[queues.q]\nservice = \"a\"\narguments = { x-delayed-retry-min = 1000 }\n",
+        ),
+        ("QUE-012", false, "[queues.q]\nmax_priority = 3\nttl = \"1s\"\n"),
+        (
+            "QUE-012",
+            true,
+            "[queues.q]\nmax_priority = 3\ndead_letter = { exchange = \"\", key = \"dead\" }\n\
+             messages = [{ from = \"a\", expiration = \"1s\" }]\n[queues.dead]\n",
+        ),
+        (
+            "QUE-014",
+            true,
+            "[queues.q]\nlimits = { messages = 5_000_001, overflow = \"reject-publish\" }\n\
+             arguments = { x-queue-type = \"quorum\" }\n",
+        ),
+        (
+            "QUE-014",
+            true,
+            "[queues.q]\narguments = { x-queue-type = \"quorum\" }\n[queues.r]\n\
+             [[tests]]\nname = \"t\"\nleft = { r = 1 }\n\
+             publish = { exchange = \"\", key = \"r\", properties = { reply_to = \"q\" } }\n",
+        ),
+        (
+            "QUE-016",
+            true,
+            "[queues.q]\nretry = { attempts = 5, first = \"10s\" }\n\
+             arguments = { x-message-deduplication = true, x-cache-ttl = 1000 }\n",
+        ),
+        (
+            "QUE-016",
+            true,
+            "[exchanges.e]\ntype = \"fanout\"\ndurable = false\n\
+             arguments = { x-message-deduplication = true }\n",
+        ),
+        ("QUE-016", false, "[queues.q]\narguments = { x-message-deduplication = true }\n"),
+        (
+            "CON-001",
+            false,
+            "[queues.q]\nservice = \"one\"\nprefetch = 0\n[services.one]\ninstances = 1\n",
+        ),
+    ];
+    let delayed = [
+        (true, "x-message-deduplication = true, x-cache-ttl = 5000"),
+        (false, "x-message-deduplication = true"),
+    ];
+    let delayed = delayed.map(|(expected, arguments)| {
+        let arguments = format!("arguments = {{ x-delayed-type = \"direct\", {arguments} }}\n");
+        ("QUE-017", expected, format!("{later}{arguments}"))
+    });
+    let cases = cases.map(|(id, expected, text)| (id, expected, text.to_owned()));
+    for (id, expected, text) in cases.into_iter().chain(delayed) {
+        let vhost = if id == "DLX-009" { ignore } else { "" };
+        let found = found(&format!("{vhost}{services}{text}"));
+        assert_eq!(found.contains(&id), expected, "{id}: {found:?} in\n{text}");
+        let broken = found.iter().find(|it| it.starts_with("TOP"));
+        assert_eq!(broken, None, "{id}: well-formed\n{text}");
+    }
+}

@@ -5,9 +5,11 @@ use toml::de::DeValue;
 use crate::amqp::argument::KeySource;
 use crate::amqp::name::BindingKey;
 use crate::amqp::name::ExchangeName;
+use crate::amqp::table::Table;
 use crate::broker::rules::Delivers;
 use crate::broker::rules::Unroutable;
 use crate::routing::Kind;
+use crate::routing::delay;
 use crate::routing::hash::HashSource;
 use crate::routing::hash::HashSourceError;
 use crate::routing::headers::Criteria;
@@ -66,12 +68,16 @@ pub(in crate::topology) const BINDING: Shape = Shape {
 };
 
 pub(in crate::topology) const MESSAGE: Shape = Shape {
-    keys: &["key", "from", "order", "headers", "description"],
-    instead: &[("routing_key", "write `key`"), ("service", "write `from`")],
+    keys: &["key", "from", "order", "mandatory", "expiration", "headers", "description"],
+    instead: &[
+        ("routing_key", "write `key`"),
+        ("service", "write `from`"),
+        ("ttl", "write `expiration`, the message's own property"),
+    ],
 };
 
 pub(in crate::topology) const QUEUE_MESSAGE: Shape = Shape {
-    keys: &["from", "order", "headers", "description"],
+    keys: &["from", "order", "mandatory", "expiration", "headers", "description"],
     instead: &[("key", "a message to a queue goes by the queue's name: delete `key`")],
 };
 
@@ -90,16 +96,17 @@ pub(in crate::topology) const UNROUTABLE: [(&str, Unroutable); 4] = [
     ("drop", Unroutable::Drop),
 ];
 
-/// The words of `type`.
-pub(in crate::topology) const KINDS: [(&str, Kind); 8] = [
-    ("direct", Kind::Direct),
-    ("fanout", Kind::Fanout),
-    ("topic", Kind::Topic),
-    ("headers", Kind::Headers),
-    ("x-consistent-hash", Kind::ConsistentHash),
-    ("x-modulus-hash", Kind::ModulusHash),
-    ("x-random", Kind::Random),
-    ("x-local-random", Kind::LocalRandom),
+/// The words of `type`. One that holds messages back says by an argument how it routes them.
+pub(in crate::topology) const TYPES: [(&str, Option<Kind>); 9] = [
+    ("direct", Some(Kind::Direct)),
+    ("fanout", Some(Kind::Fanout)),
+    ("topic", Some(Kind::Topic)),
+    ("headers", Some(Kind::Headers)),
+    ("x-consistent-hash", Some(Kind::ConsistentHash)),
+    ("x-modulus-hash", Some(Kind::ModulusHash)),
+    ("x-random", Some(Kind::Random)),
+    ("x-local-random", Some(Kind::LocalRandom)),
+    (delay::TYPE, None),
 ];
 
 /// Reads one exchange.
@@ -109,8 +116,8 @@ pub(in crate::topology) fn load(
     vhost: &Vhost,
     report: &mut Report,
 ) -> Exchange {
-    let kind = kind(fields, report);
     let arguments = argument::arguments(fields, "arguments", report);
+    let (kind, delays) = kind(fields, &argument::table(&arguments), report);
     check_arguments(fields, &arguments, report);
     let flag =
         |key, default, report: &mut Report| fields.flag(key, report).map_or(default, |it| it.value);
@@ -137,17 +144,27 @@ pub(in crate::topology) fn load(
         tolerate: fields.word("redeclare", &REDECLARE, report).is_some_and(|it| it.value),
         arguments: argument::table(&arguments),
         kind,
+        delays,
         name,
     }
 }
 
-fn kind(fields: &Fields<'_>, report: &mut Report) -> Located<Kind> {
+/// How it routes, and whether it holds messages back before.
+fn kind(fields: &Fields<'_>, arguments: &Table, report: &mut Report) -> (Located<Kind>, bool) {
     let found = match fields.get("type") {
-        Some(item) => item.word(&KINDS, report),
+        Some(item) => match item.word(&TYPES, report) {
+            Some(Located { value: Some(kind), origin }) => {
+                Some((Located::new(kind, origin), false))
+            }
+            Some(Located { value: None, origin }) => {
+                delayed_kind(fields, arguments, report).map(|it| (Located::new(it, origin), true))
+            }
+            None => None,
+        },
         None => {
             let help = "write for example `type = \"topic\"`; the types are `direct`, `fanout`, \
-                        `topic`, `headers`, `x-consistent-hash`, `x-modulus-hash`, `x-random` and \
-                        `x-local-random`";
+                        `topic`, `headers`, `x-consistent-hash`, `x-modulus-hash`, `x-random`, \
+                        `x-local-random` and `x-delayed-message`";
             fields.missing("type", help, report);
             None
         }
@@ -156,7 +173,20 @@ fn kind(fields: &Fields<'_>, report: &mut Report) -> Located<Kind> {
         // Which messages match its bindings is unknown.
         report.left_out = true;
     }
-    found.unwrap_or(Located::new(Kind::Fanout, fields.origin))
+    found.unwrap_or((Located::new(Kind::Fanout, fields.origin), false))
+}
+
+/// How an exchange routes that holds messages back.
+fn delayed_kind(fields: &Fields<'_>, arguments: &Table, report: &mut Report) -> Option<Kind> {
+    if let Ok((kind, _)) = delay::exchange_type(delay::TYPE, arguments) {
+        return Some(kind);
+    }
+    let title = format!("{} does not say how it routes what it held back", fields.subject);
+    let at = fields.get("type").map_or(fields.origin, |it| it.origin);
+    let at = (at, "routes as `x-delayed-type` says");
+    let new = Diagnostic::new(mistake::MISSING_KEY, Severity::Error, title, at);
+    report.add(new.help("write for example `arguments = { x-delayed-type = \"topic\" }`"));
+    None
 }
 
 fn check_arguments(
@@ -350,6 +380,8 @@ fn publication(
         key,
         from,
         order: fields.get("order").and_then(|it| key_source(&it, report)),
+        mandatory: fields.flag("mandatory", report),
+        expiration: fields.millis("expiration", report),
         headers: argument::table(&argument::arguments(fields, "headers", report)),
         description: fields.description(report),
         origin: fields.origin,

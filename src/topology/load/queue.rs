@@ -50,9 +50,11 @@ pub(in crate::topology) const QUEUE: Shape = Shape {
         "ttl",
         "expires",
         "ack_timeout",
+        "prefetch",
         "max_priority",
         "fail_fast",
         "requeue",
+        "client_attempts",
         "messages",
         "durable",
         "durability",
@@ -83,7 +85,7 @@ pub(in crate::topology) const QUEUE: Shape = Shape {
         ("attempts", "write it in the retry policy: `retry = { attempts = … }`"),
         ("dlx", "write `dead_letter = { exchange = \"…\" }`"),
         ("dead_letter_exchange", "write `dead_letter = { exchange = \"…\" }`"),
-        ("prefetch", "a consumer sets its own prefetch with `basic.qos`"),
+        ("qos", "write `prefetch`, what its consumers ask for"),
         ("priority", "write `max_priority`, the highest level"),
         ("parked", "write `parking = true`"),
         ("single_active", "write `consumers = \"single-active\"`"),
@@ -91,6 +93,9 @@ pub(in crate::topology) const QUEUE: Shape = Shape {
         ("vhost", "`vhost` stands at the top of the file, above the first table"),
     ],
 };
+
+/// AMQP's prefetch has sixteen bits.
+const PREFETCH_MAX: u64 = 65_535;
 
 /// The keys that also mean something for queues which instances make for themselves.
 const PER_INSTANCE: [&str; 5] = ["service", "bindings", "consumers", "description", "allow"];
@@ -176,6 +181,10 @@ pub(in crate::topology) fn load(
             .map(|it| it.map(|it| u8::try_from(it).unwrap_or(u8::MAX))),
         fail_fast: flag("fail_fast", false, report),
         requeue_immediate: fields.word("requeue", &REQUEUE, report).is_some_and(|it| it.value),
+        prefetch: fields.get("prefetch").and_then(|it| it.number(0, PREFETCH_MAX, report)),
+        client_attempts: fields
+            .get("client_attempts")
+            .and_then(|it| it.number(1, u64::from(u32::MAX), report)),
         durable: flag("durable", true, report),
         durability: fields
             .word("durability", &DURABILITY, report)
@@ -185,6 +194,7 @@ pub(in crate::topology) fn load(
         protected: flag("protected", false, report),
         tolerate: fields.word("redeclare", &REDECLARE, report).is_some_and(|it| it.value),
         arguments: crate::amqp::table::Table::default(),
+        spelled_out: Vec::new(),
         name,
     };
     queue_argument::load(&mut queue, fields, report);
@@ -219,6 +229,7 @@ fn mode(fields: &Fields<'_>, word: Option<Located<Word>>, report: &mut Report) -
             Mode::Keyed(Keyed {
                 source: source.unwrap_or(Located::new(KeySource::RoutingKey, fields.origin)),
                 hold: fields.word("on_failure", &ON_FAILURE, report).is_some_and(|it| it.value),
+                on_failure_origin: fields.get("on_failure").map(|it| it.origin),
             })
         }
     }

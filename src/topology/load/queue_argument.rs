@@ -7,6 +7,7 @@ use crate::amqp::table::Value;
 use crate::topology::declared::DeadLetter;
 use crate::topology::declared::Mode;
 use crate::topology::declared::Queue;
+use crate::topology::declared::SpelledOut;
 use crate::topology::diagnostic::Report;
 use crate::topology::load::argument;
 use crate::topology::load::fields::Fields;
@@ -59,6 +60,14 @@ pub(in crate::topology) fn load(queue: &mut Queue, fields: &Fields<'_>, report: 
         let help = "write `consumers = \"keyed\"` and `key = \"…\"`";
         report.add(name::contradiction(title, (*origin, "an argument"), help));
     }
+    let retries = RETRIES.iter().map(|it| (*it, "retry"));
+    let written = |name: &str| all.iter().any(|(it, _)| it == name);
+    queue.spelled_out = EXPRESSED
+        .into_iter()
+        .chain(retries)
+        .filter(|(argument, _)| written(argument))
+        .map(|(argument, key)| SpelledOut { argument, key, origin: place(argument) })
+        .collect();
     if !clashes {
         take(queue, arguments, place);
     }

@@ -108,6 +108,7 @@ fn of_service(key: &str) -> Json {
         "identity" => words(&service::IDENTITY),
         "client_x_death" => words(&service::X_DEATH),
         "late_ack" => words(&service::LATE_ACK),
+        "instances" => whole(1),
         "identities" => list(json!({ "type": "string", "pattern": "^(user|cert|name):." })),
         _ => json!(true),
     }
@@ -115,13 +116,15 @@ fn of_service(key: &str) -> Json {
 
 fn of_exchange(key: &str) -> Json {
     match key {
-        "type" => words(&exchange::KINDS),
+        "type" => words(&exchange::TYPES),
         "delivers" => words(&exchange::DELIVERS),
         "unroutable" => words(&exchange::UNROUTABLE),
         "alternate" | "key" => text(),
         "messages" => list(object("Messages", &exchange::MESSAGE, &["from"])),
         "from" => json!({ "type": ["string", "array"], "items": text() }),
         "order" => key_source(),
+        "mandatory" => flag(),
+        "expiration" => span(),
         _ => json!(true),
     }
 }
@@ -138,7 +141,9 @@ fn of_queue(key: &str) -> Json {
         "limits" => object("Limits", &limits::LIMITS, &[]),
         "ttl" | "expires" | "ack_timeout" => span(),
         "max_priority" => json!({ "type": "integer", "minimum": 1, "maximum": 255 }),
+        "prefetch" => whole(0),
         "requeue" => words(&queue::REQUEUE),
+        "client_attempts" => whole(1),
         "messages" => list(object("Messages", &exchange::QUEUE_MESSAGE, &["from"])),
         _ => json!(true),
     }

@@ -18,12 +18,13 @@ use crate::topology::source::Located;
 use crate::topology::source::Origin;
 
 pub(in crate::topology) const SERVICE: Shape = Shape {
-    keys: &["owner", "identities", "description", "allow"],
+    keys: &["owner", "identities", "instances", "description", "allow"],
     instead: &[
         ("user", "write `identities = [\"user:NAME\"]`"),
         ("users", "write `identities = [\"user:NAME\"]`"),
         ("queues", "a queue names its service: `[queues.NAME]` with `service = \"…\"`"),
         ("team", "write `owner`"),
+        ("replicas", "write `instances`"),
     ],
 };
 
@@ -39,6 +40,9 @@ pub(in crate::topology) const VHOST: Shape = Shape {
     ],
     instead: &[],
 };
+
+/// More of one service than anybody runs.
+const INSTANCES_MAX: u64 = 1_000_000;
 
 /// The words of `durability`.
 pub(in crate::topology) const DURABILITY: [(&str, Durability); 2] =
@@ -65,6 +69,7 @@ pub(in crate::topology) fn load(
         owner: fields.text("owner", report).map(|it| it.map(str::to_owned)),
         description: fields.description(report),
         identities,
+        instances: fields.get("instances").and_then(|it| it.number(1, INSTANCES_MAX, report)),
         name,
     }
 }

@@ -47,6 +47,7 @@ fn mistakes_are_named_with_their_place() {
             "",
         ),
         ("[exchanges.e]", "TOP-009", "t.toml:1:12", "no `type`"),
+        ("[exchanges.e]\ntype = \"x-delayed-message\"", "TOP-009", "t.toml:2:8", "x-delayed-type"),
         ("[exchanges.e]\ntype = \"fanuot\"", "TOP-004", "t.toml:2:8", "`fanout`?"),
         ("[services.a]\nidentities = []", "TOP-004", "t.toml:2:14", "empty"),
         ("[services.a]\nidentities = [\"usr:a\"]", "TOP-004", "t.toml:2:15", "identity"),

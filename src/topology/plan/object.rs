@@ -14,6 +14,7 @@ use crate::broker::rules::Identity;
 use crate::broker::rules::Unroutable;
 use crate::queue::settings::Durability;
 use crate::routing;
+use crate::routing::delay::ROUTES_AS;
 use crate::topology::declared::Binding;
 use crate::topology::declared::Exchange;
 use crate::topology::declared::Limits;
@@ -148,6 +149,8 @@ impl Shelf<'_> {
         let mut properties = Properties::default();
         properties.set("from", joined(message.from.iter().map(|it| it.value.as_str())));
         properties.set("order", message.order.as_ref().map(|it| key_source(&it.value)));
+        properties.set("mandatory", message.mandatory.map(|it| it.value.to_string()));
+        properties.set("expiration", message.expiration.map(|it| it.value.to_string()));
         self.add(Kind::Message, &name, message.origin, properties);
     }
 }
@@ -244,7 +247,7 @@ fn of_service(service: &Service) -> Properties {
 fn of_exchange(exchange: &Exchange, engine: Engine) -> Properties {
     let kind = exchange.kind.value;
     let mut all = Properties::default();
-    all.identity("type", kind.as_str().to_owned());
+    all.identity("type", exchange.type_name().to_owned());
     all.identity("durable", exchange.durable.to_string());
     all.flag("auto_delete", exchange.auto_delete);
     all.flag("internal", exchange.internal);
@@ -258,7 +261,9 @@ fn of_exchange(exchange: &Exchange, engine: Engine) -> Properties {
     all.set("unroutable", unroutable(exchange.unroutable()).to_owned());
     all.set("alternate", exchange.alternate.as_ref().map(|it| it.value.to_string()));
     let hashes = matches!(kind, routing::Kind::ConsistentHash | routing::Kind::ModulusHash);
-    all.arguments(&exchange.arguments, |_| hashes || engine == Engine::Rabbitmq);
+    all.arguments(&exchange.arguments, |key| {
+        hashes || key == ROUTES_AS || engine == Engine::Rabbitmq
+    });
     if engine == Engine::Rabbitmq {
         all.fix("auto_delete");
         all.fix("internal");

@@ -204,7 +204,7 @@ impl Lists {
         self.exchanges.push(json!({
             "name": exchange.name.as_str(),
             "vhost": vhost.name.as_str(),
-            "type": exchange.kind.value.as_str(),
+            "type": exchange.type_name(),
             "durable": exchange.durable,
             "auto_delete": exchange.auto_delete,
             "internal": exchange.internal,

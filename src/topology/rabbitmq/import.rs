@@ -7,6 +7,7 @@ use serde_json::Map;
 use serde_json::Value as Json;
 
 use crate::routing::Kind;
+use crate::routing::delay;
 use crate::topology::Source;
 use crate::topology::ladder;
 use crate::topology::lint::facts::Facts;
@@ -142,7 +143,7 @@ fn contents(it: Definitions, left_out: &mut Vec<String>) -> BTreeMap<String, Con
         let vhost = of(exchange.vhost.clone());
         if name.starts_with("amq.") || name.is_empty() {
             left_out.push(format!("vhost `{vhost}`: exchange `{name}`, a name of the broker's"));
-        } else if Kind::parse(&exchange.kind).is_none() {
+        } else if exchange.kind != delay::TYPE && Kind::parse(&exchange.kind).is_none() {
             let kind = &exchange.kind;
             left_out.push(format!("vhost `{vhost}`: exchange `{name}` of the type `{kind}`"));
         } else {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use crate::routing::Kind;
+use crate::routing::delay;
 
 /// A node or cluster of RabbitMQ.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,7 +58,12 @@ impl Node {
         Node {
             name: String::new(),
             version,
-            exchange_types: kinds.map(|it| it.as_str().to_owned()).into(),
+            exchange_types: kinds
+                .iter()
+                .map(|it| it.as_str())
+                .chain([delay::TYPE])
+                .map(str::to_owned)
+                .collect(),
             queue_types: BTreeMap::new(),
         }
     }

@@ -11,6 +11,7 @@ use crate::access::pattern::Pattern;
 use crate::amqp::json::to_table;
 use crate::amqp::table::Table;
 use crate::broker::definition::Hex;
+use crate::routing::delay;
 use crate::topology::engine::Engine;
 use crate::topology::observed;
 use crate::topology::observed::Observed;
@@ -201,9 +202,12 @@ fn exchange(it: &Exchange, policies: &[Policy]) -> Result<observed::Exchange, Un
     let own = own.and_then(|it| it.as_text().map(str::to_owned));
     let given = governing(policies, &it.vhost, &it.name, "exchanges");
     let given = given.and_then(|it| it.definition.get("alternate-exchange")?.as_str());
+    let delays = it.kind == delay::TYPE;
+    let routes_as = arguments.get(delay::ROUTES_AS).and_then(|it| it.as_text());
+    let kind = routes_as.filter(|_| delays).unwrap_or(&it.kind).to_owned();
     Ok(observed::Exchange {
-        kind: it.kind.clone(),
-        delays: it.kind == "x-delayed-message",
+        kind,
+        delays,
         durable: it.durable,
         auto_delete: it.auto_delete,
         internal: it.internal,

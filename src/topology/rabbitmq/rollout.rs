@@ -492,7 +492,7 @@ impl Work<'_> {
 fn new_exchange(it: &crate::topology::declared::Exchange) -> NewExchange {
     NewExchange {
         name: it.name.to_string(),
-        kind: it.kind.value.as_str(),
+        kind: it.type_name(),
         durable: it.durable,
         auto_delete: it.auto_delete,
         internal: it.internal,

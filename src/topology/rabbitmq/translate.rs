@@ -130,12 +130,15 @@ impl Desk<'_> {
 
     fn exchange(&mut self, exchange: &Exchange) {
         let name = &exchange.name;
-        let kind = exchange.kind.value.as_str();
+        let kind = exchange.type_name();
         if let Some(done) = self.done.exchanges.get_mut(name) {
             done.bindings.iter_mut().for_each(sort_arguments);
         }
         if !self.node.exchange_types.contains(kind) {
-            let plugin = plugin(exchange.kind.value);
+            let plugin = match exchange.delays {
+                true => "rabbitmq_delayed_message_exchange",
+                false => plugin(exchange.kind.value),
+            };
             self.losses.push(Loss {
                 origin: exchange.kind.origin,
                 kind: "exchange",
@@ -166,7 +169,7 @@ impl Desk<'_> {
     fn park_unroutable(&mut self, exchange: &Exchange) {
         let origin = exchange.origin;
         let alternate = ExchangeName::from(format!("{}.unroutable", exchange.name));
-        self.add_exchange(fanout(&alternate, origin));
+        self.add_exchange(Exchange::plain(&alternate, origin));
         let Some(lot) = exchange.parking_name() else { return };
         let mut queue = self.plain_queue(&lot, origin);
         queue.bindings.push(binding(&alternate, origin, Table::default()));
@@ -331,13 +334,15 @@ impl Desk<'_> {
             let text = "a classic queue has no delivery limit";
             self.lose(origin, "queue", &queue.name, text);
         }
-        self.add_exchange(fanout(&failed, origin));
+        self.add_exchange(Exchange::plain(&failed, origin));
         let mut inbox = self.plain_queue(&detour.inbox(), origin);
         inbox.bindings.push(binding(&failed, origin, Table::default()));
         self.add_queue(inbox);
         let waits = detour.wait_exchange();
-        let exchange =
-            Exchange { kind: Located::new(Kind::Headers, origin), ..fanout(&waits, origin) };
+        let exchange = Exchange {
+            kind: Located::new(Kind::Headers, origin),
+            ..Exchange::plain(&waits, origin)
+        };
         self.add_exchange(exchange);
         if let Some(parking) = &queue.parking {
             let mut lot = self.plain_queue(&parking.name, parking.origin);
@@ -349,7 +354,7 @@ impl Desk<'_> {
         if detour.waits.is_empty() {
             return;
         }
-        self.add_exchange(fanout(&detour.again(), origin));
+        self.add_exchange(Exchange::plain(&detour.again(), origin));
         done.bindings.push(binding(&detour.again(), origin, Table::default()));
         for wait in &detour.waits {
             let mut queue = self.plain_queue(&detour.wait_queue(*wait), origin);
@@ -397,32 +402,7 @@ impl Desk<'_> {
 
     /// A queue of our own: of the type that is there, else replicated.
     fn plain_queue(&self, name: &QueueName, origin: Origin) -> Queue {
-        let mut queue = Queue {
-            name: name.clone(),
-            origin,
-            description: None,
-            services: Vec::new(),
-            mode: Mode::Compete,
-            mode_origin: origin,
-            bindings: Vec::new(),
-            messages: Vec::new(),
-            retry: None,
-            parking: None,
-            dead_letter: None,
-            limits: Limits::default(),
-            ttl: None,
-            expires: None,
-            ack_timeout: None,
-            max_priority: None,
-            fail_fast: false,
-            requeue_immediate: false,
-            durable: true,
-            durability: Durability::Sync,
-            auto_delete: false,
-            protected: false,
-            tolerate: false,
-            arguments: Table::default(),
-        };
+        let mut queue = Queue::plain(name, origin);
         let kind = self.queue_type(&queue);
         set_type(&mut queue.arguments, &kind);
         self.limit_deliveries(&mut queue, None);
@@ -486,24 +466,4 @@ fn is(wait: &str) -> Table {
         (detour::WAIT.to_owned(), Value::text(wait)),
         ("x-match".to_owned(), Value::text("all")),
     ])
-}
-
-fn fanout(name: &ExchangeName, origin: Origin) -> Exchange {
-    Exchange {
-        name: name.clone(),
-        origin,
-        description: None,
-        kind: Located::new(Kind::Fanout, origin),
-        delivers: None,
-        unroutable: None,
-        alternate: None,
-        bindings: Vec::new(),
-        messages: Vec::new(),
-        durable: true,
-        auto_delete: false,
-        internal: false,
-        protected: false,
-        tolerate: false,
-        arguments: Table::default(),
-    }
 }

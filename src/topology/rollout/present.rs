@@ -7,10 +7,10 @@ use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
 use crate::amqp::name::VhostName;
 use crate::amqp::table::Table;
-use crate::queue::settings::Durability;
 use crate::routing::Kind;
 use crate::topology::declared;
 use crate::topology::declared::DeadLetter;
+use crate::topology::declared::Exchange;
 use crate::topology::declared::Limits;
 use crate::topology::declared::Mode;
 use crate::topology::declared::Topology;
@@ -41,9 +41,13 @@ fn fit(mut vhost: declared::Vhost, live: &observed::Vhost, engine: Engine) -> de
     vhost.queues.retain(|name, _| live.queues.contains_key(name.as_str()));
     for (name, live) in &live.exchanges {
         let name = ExchangeName::new(name);
-        let exchange = vhost.exchanges.entry(name.clone()).or_insert_with(|| exchange(&name));
+        let exchange = vhost
+            .exchanges
+            .entry(name.clone())
+            .or_insert_with(|| Exchange::plain(&name, Origin::BROKER));
         let kind = Kind::parse(&live.kind).unwrap_or(exchange.kind.value);
         exchange.kind = Located::new(kind, exchange.kind.origin);
+        exchange.delays = live.delays;
         exchange.durable = live.durable;
         exchange.auto_delete = live.auto_delete;
         exchange.internal = live.internal;
@@ -99,26 +103,6 @@ fn binding(it: &observed::Binding) -> declared::Binding {
     }
 }
 
-fn exchange(name: &ExchangeName) -> declared::Exchange {
-    declared::Exchange {
-        name: name.clone(),
-        origin: Origin::BROKER,
-        description: None,
-        kind: here(Kind::Fanout),
-        delivers: None,
-        unroutable: None,
-        alternate: None,
-        bindings: Vec::new(),
-        messages: Vec::new(),
-        durable: true,
-        auto_delete: false,
-        internal: false,
-        protected: false,
-        tolerate: false,
-        arguments: Table::default(),
-    }
-}
-
 /// What RabbitMQ says of a queue; services and retries are known from files only.
 fn take_over(queue: &mut declared::Queue, seen: declared::Queue) {
     queue.dead_letter = seen.dead_letter;
@@ -149,16 +133,7 @@ fn queue(name: &QueueName, mut arguments: Table, engine: Engine) -> declared::Qu
         origin: Origin::BROKER,
     });
     declared::Queue {
-        name: name.clone(),
-        origin: Origin::BROKER,
-        description: None,
-        services: Vec::new(),
         mode: if read.single_active_consumer { Mode::SingleActive } else { Mode::Compete },
-        mode_origin: Origin::BROKER,
-        bindings: Vec::new(),
-        messages: Vec::new(),
-        retry: None,
-        parking: None,
         dead_letter: letter,
         limits: Limits {
             messages: read.length_max.map(here),
@@ -170,14 +145,8 @@ fn queue(name: &QueueName, mut arguments: Table, engine: Engine) -> declared::Qu
         expires: read.expires.map(here),
         ack_timeout: read.consumer_timeout.map(here),
         max_priority: read.priority_max.map(here),
-        fail_fast: false,
-        requeue_immediate: false,
-        durable: true,
-        durability: Durability::Sync,
-        auto_delete: false,
-        protected: false,
-        tolerate: false,
         arguments,
+        ..declared::Queue::plain(name, Origin::BROKER)
     }
 }
 

@@ -27,7 +27,7 @@ fn as_declared(text: &str) -> Observed {
         for it in vhost.exchanges.values() {
             let exchange = observed::Exchange {
                 kind: it.kind.value.as_str().to_owned(),
-                delays: false,
+                delays: it.delays,
                 durable: it.durable,
                 auto_delete: it.auto_delete,
                 internal: it.internal,

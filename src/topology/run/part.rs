@@ -49,6 +49,8 @@ impl Whole {
         apply(&mut routes, &declared, &topology.sources).map_err(|it| it.join("; "))?;
         let dies = routes.vhost.queues().any(|it| it.settings.dead_letter.is_some());
         let divisible = declared.exchanges.values().all(|it| match it.kind.value {
+            // Where what it held back goes is not followed.
+            _ if it.delays => false,
             Kind::Direct | Kind::Fanout | Kind::Topic => true,
             Kind::Headers => !dies,
             Kind::ConsistentHash | Kind::ModulusHash | Kind::Random | Kind::LocalRandom => false,

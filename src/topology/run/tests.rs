@@ -193,3 +193,21 @@ fn tests_without_an_end_are_stopped() {
     );
     assert_eq!(all[0].1, Vec::<String>::new());
 }
+
+#[test]
+fn exchanges_hold_messages_back() {
+    assert_all_pass(
+        "[services.a]\n\
+         [exchanges.later]\ntype = \"x-delayed-message\"\n\
+         arguments = { x-delayed-type = \"topic\" }\n\
+         [queues.q]\nservice = \"a\"\nretry = {}\n\
+         bindings = [{ exchange = \"later\", key = \"a.*\" }]\n\
+         [queues.other]\nservice = \"a\"\n\
+         [[tests]]\nname = \"after five seconds\"\n\
+         publish = { exchange = \"later\", key = \"a.b\", headers = { x-delay = 5000 } }\n\
+         deliveries_at = { q = [\"5s\"] }\n\
+         [[tests]]\nname = \"at once\"\n\
+         publish = { exchange = \"later\", key = \"a.b\" }\n\
+         deliveries_at = { q = [\"0s\"] }\n",
+    );
+}
