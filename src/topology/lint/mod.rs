@@ -2,6 +2,7 @@
 //! and a right example, which its test runs.
 
 pub(in crate::topology) mod facts;
+pub mod subject;
 
 mod backlog_auto_deleted;
 mod bound_by_default_drop;
@@ -22,16 +23,27 @@ mod hash_weight;
 mod headers_key_ignored;
 mod key_on_fanout;
 mod lone_subscriber;
+mod may_make_everything;
 mod no_failure_handling;
 pub(in crate::topology) mod one_name_two_services;
 mod order_not_kept;
 mod other_separator;
 mod parking_without_owner;
+mod plaintext_listener;
 mod poison_blocks_order;
+mod policy_and_argument;
+mod policy_for_nothing;
+mod policy_hidden;
+mod policy_tie;
+mod policy_unanchored;
 mod priorities_and_order;
 mod priority_reorders;
+mod publisher_copies;
+mod publisher_dead_letters;
 mod retry_outlives_message;
 mod retry_shrinks;
+mod secret_in_file;
+pub(in crate::topology) mod shared_identity;
 mod shared_queue;
 mod subscribed_twice;
 mod too_few_words;
@@ -40,16 +52,17 @@ mod unbounded_queue;
 pub(in crate::topology) mod undeclared_reference;
 mod unreachable_message;
 mod waiting_queue_expires;
+mod well_known_password;
 mod wildcard_on_direct;
 mod work_copied;
 mod work_queue_expires;
 
 use std::collections::BTreeSet;
 
+use crate::topology::configuration::Configuration;
 use crate::topology::day::Day;
 use crate::topology::declared::Allow;
 use crate::topology::declared::AllowScope;
-use crate::topology::declared::Topology;
 use crate::topology::diagnostic;
 use crate::topology::diagnostic::Code;
 use crate::topology::diagnostic::Diagnostic;
@@ -57,9 +70,13 @@ use crate::topology::diagnostic::Report;
 use crate::topology::diagnostic::Severity;
 use crate::topology::fix::FixChange;
 use crate::topology::lint::facts::Facts;
+use crate::topology::lint::subject::InputError;
+use crate::topology::lint::subject::Inputs;
+use crate::topology::lint::subject::Subject;
 use crate::topology::load::Loaded;
 use crate::topology::load::load;
 use crate::topology::load::mistake;
+use crate::topology::rabbitmq::defined::Definitions;
 use crate::topology::source::Origin;
 use crate::topology::source::Source;
 
@@ -77,8 +94,15 @@ pub struct Rule {
     pub(in crate::topology) find: fn(&Facts<'_>, &mut Report),
 }
 
+impl Rule {
+    /// Whether it looks at definitions or the configuration, where no `allow` can stand.
+    pub fn is_beside(&self) -> bool {
+        [subject::DEFINITIONS, subject::CONFIGURATION].iter().any(|it| self.wrong.contains(it))
+    }
+}
+
 /// All rules, by id.
-pub const RULES: [Rule; 40] = [
+pub const RULES: [Rule; 52] = [
     dead_letter_to_nowhere::RULE,
     dead_letter_lost::RULE,
     no_failure_handling::RULE,
@@ -108,6 +132,11 @@ pub const RULES: [Rule; 40] = [
     work_queue_expires::RULE,
     priorities_and_order::RULE,
     environment_in_name::RULE,
+    policy_tie::RULE,
+    policy_hidden::RULE,
+    policy_and_argument::RULE,
+    policy_unanchored::RULE,
+    policy_for_nothing::RULE,
     unreachable_message::RULE,
     dead_subscription::RULE,
     undeclared_reference::RULE,
@@ -119,12 +148,38 @@ pub const RULES: [Rule; 40] = [
     exchange_cycle::RULE,
     headers_key_ignored::RULE,
     hash_weight::RULE,
+    well_known_password::RULE,
+    may_make_everything::RULE,
+    shared_identity::RULE,
+    publisher_copies::RULE,
+    publisher_dead_letters::RULE,
+    plaintext_listener::RULE,
+    secret_in_file::RULE,
 ];
 
 /// Reads files and holds them against all rules; what they allow themselves is taken out, until
 /// the day it ends.
 pub fn check(sources: &[Source], today: Day) -> Loaded {
-    let Loaded { topology, diagnostics } = load(sources);
+    judge(load(sources), &[], None, today)
+}
+
+/// As [`check`], with what is no topology file.
+///
+/// # Errors
+/// When definitions are none.
+pub fn check_all(inputs: &Inputs<'_>, today: Day) -> Result<Loaded, InputError> {
+    let mut loaded = load(inputs.topology);
+    let (definitions, configuration) = subject::read(inputs, &mut loaded.topology.sources)?;
+    Ok(judge(loaded, &definitions, configuration.as_ref(), today))
+}
+
+fn judge(
+    loaded: Loaded,
+    definitions: &[Definitions],
+    configuration: Option<&Configuration>,
+    today: Day,
+) -> Loaded {
+    let Loaded { mut topology, diagnostics } = loaded;
     let mut report = Report { diagnostics, ..Report::default() };
     for vhost in topology.vhosts.values() {
         let facts = Facts::new(&topology, vhost);
@@ -132,18 +187,23 @@ pub fn check(sources: &[Source], today: Day) -> Loaded {
             (rule.find)(&facts, &mut report);
         }
     }
-    let mut diagnostics = suppress(&topology, report.diagnostics, today);
+    let subject = Subject { topology: &topology, definitions, configuration };
+    subject.find(&mut report);
+    let hidden = subject.hidden();
+    let mut diagnostics = suppress(&subject, report.diagnostics, today);
+    hidden.into_iter().for_each(|it| topology.sources.hide(it));
     diagnostic::sort(&mut diagnostics);
     Loaded { topology, diagnostics }
 }
 
 /// Takes out what is allowed, and names the permissions that permit nothing.
-fn suppress(topology: &Topology, found: Vec<Diagnostic>, today: Day) -> Vec<Diagnostic> {
+fn suppress(subject: &Subject<'_>, found: Vec<Diagnostic>, today: Day) -> Vec<Diagnostic> {
+    let topology = subject.topology;
     let mut used = BTreeSet::new();
     let mut left: Vec<Diagnostic> = found
         .into_iter()
         .filter(|it| {
-            let by = topology.allows.iter().position(|allow| covers(allow, it, today));
+            let by = topology.allows.iter().position(|allow| covers(subject, allow, it, today));
             used.extend(by);
             by.is_none()
         })
@@ -159,7 +219,7 @@ fn suppress(topology: &Topology, found: Vec<Diagnostic>, today: Day) -> Vec<Diag
                 until.origin,
                 "correct what it is about, or set a later day and say why",
             ),
-            None if !topology.whole => continue,
+            None if !topology.whole || subject.lacks_input_of(allow.rule.value) => continue,
             None => (
                 format!("{} is allowed here, and not found", allow.rule.value),
                 allow.origin,
@@ -173,15 +233,18 @@ fn suppress(topology: &Topology, found: Vec<Diagnostic>, today: Day) -> Vec<Diag
     left
 }
 
-fn covers(allow: &Allow, diagnostic: &Diagnostic, today: Day) -> bool {
+fn covers(subject: &Subject<'_>, allow: &Allow, diagnostic: &Diagnostic, today: Day) -> bool {
     let names = |origin: &Origin| match allow.scope {
-        AllowScope::File(file) => origin.file == file,
+        AllowScope::File(file) => origin.file == file || subject.is_beside(*origin),
         AllowScope::Object(object) => *origin == object,
     };
     allow.rule.value == diagnostic.rule.id
         && allow.until.is_none_or(|it| it.value >= today)
         && (names(&diagnostic.primary.origin) || diagnostic.about.iter().any(names))
 }
+
+/// A rule about more than one vhost, or what is in no topology file: [`Subject::find`] calls it.
+fn found_in_all(_: &Facts<'_>, _: &mut Report) {}
 
 /// A rule whose finding is made while the files are read.
 fn found_while_reading(_: &Facts<'_>, _: &mut Report) {}

@@ -3,13 +3,27 @@ use crate::topology::declared::Topology;
 use crate::topology::diagnostic::Tally;
 
 fn sources(text: &str) -> Vec<Source> {
-    let files = text.split("#--- another file\n").enumerate();
+    let files = text.split("#--- another file\n").filter(|it| !it.is_empty()).enumerate();
     files.map(|(at, text)| Source { path: format!("{at}.toml"), text: text.to_owned() }).collect()
 }
 
+/// What an example amounts to: topology files, then definitions, then the configuration.
+fn checked(text: &str) -> Loaded {
+    let (text, configuration) = text.split_once(subject::CONFIGURATION).unwrap_or((text, ""));
+    let (text, definitions) = text.split_once(subject::DEFINITIONS).unwrap_or((text, ""));
+    let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let definitions = source("definitions.json", definitions);
+    let configuration = source("railpost.toml", configuration);
+    let inputs = Inputs {
+        topology: &sources(text),
+        definitions: if definitions.text.is_empty() { &[] } else { &[definitions] },
+        configuration: Some(&configuration).filter(|it| !it.text.is_empty()),
+    };
+    check_all(&inputs, day()).expect("the definitions can be read")
+}
+
 fn found(text: &str) -> Vec<&'static str> {
-    let loaded = check(&sources(text), day());
-    loaded.diagnostics.iter().map(|it| it.rule.id).collect()
+    checked(text).diagnostics.iter().map(|it| it.rule.id).collect()
 }
 
 fn day() -> Day {
@@ -106,4 +120,61 @@ fn large_topologies_are_read_as_small_ones_are() {
     let vhost = loaded.topology.vhost("/").map(|it| it.queues.len());
     assert_eq!(vhost, Some(5001));
     let _: &Topology = &loaded.topology;
+}
+
+/// Rules and places of what is found in definitions; the text has one of each list.
+#[test]
+fn definitions_are_judged_where_they_stand() {
+    let text = "#--- definitions of RabbitMQ\n{\"queues\": [\n\
+        {\"name\": \"a\", \"vhost\": \"v\", \"arguments\": {\"x-dead-letter-exchange\": \"no\"}},\n\
+        {\"name\": \"b\", \"vhost\": \"v\"}],\n\
+        \"bindings\": [\n\
+        {\"source\": \"amq.direct\", \"vhost\": \"v\", \"destination_type\": \"queue\",\n\
+        \"destination\": \"b\", \"routing_key\": \"x.*\"}],\n\
+        \"policies\": [\n\
+        {\"name\": \"p\", \"vhost\": \"v\", \"pattern\": \"^b$\", \"definition\": {\"max-length\": 5}}]}\n";
+    let places = |text: &str| -> Vec<String> {
+        let loaded = checked(text);
+        let sources = &loaded.topology.sources;
+        let found = loaded.diagnostics.iter();
+        found.map(|it| format!("{} {}", it.rule, sources.place(it.primary.origin))).collect()
+    };
+    let expected = [
+        "DLX-001 definitions.json:2:10",
+        "QUE-002 definitions.json:3:10",
+        "RTE-005 definitions.json:5:12",
+    ];
+    assert_eq!(places(text), expected);
+    // What a plugin's exchange routes is not known, but it is there.
+    let plugin = text.replace(
+        "}],\n\"bindings\"",
+        "}],\n\"exchanges\": [{\"name\": \"no\", \
+        \"vhost\": \"v\", \"type\": \"x-recent-history\"}], \"bindings\"",
+    );
+    assert!(!places(&plugin).concat().contains("DLX-001"), "{:?}", places(&plugin));
+    let allowed = format!("allow = [{{ rule = \"DLX-001\", reason = \"r\" }}]\n{text}");
+    assert_eq!(places(&allowed), expected[1..]);
+}
+
+#[test]
+fn what_is_allowed_beside_the_files_waits_for_its_input() {
+    let allow = "allow = [{ rule = \"SEC-006\", reason = \"a proxy does it\" }]\n";
+    assert_eq!(found(allow), Vec::<&str>::new());
+    let open = "#--- configuration of the daemon\nlisten = \"0.0.0.0:5672\"\n";
+    assert_eq!(found(&format!("{allow}{open}")), Vec::<&str>::new());
+    assert_eq!(found(&format!("{allow}{}", open.replace("0.0.0.0", "127.0.0.1"))), ["TOP-011"]);
+}
+
+#[test]
+fn what_rabbitmq_exports_can_be_checked() {
+    for (sample, expected) in [
+        (include_str!("../../../tests/definitions/3.10.8-definitions.json"), 6),
+        (include_str!("../../../tests/definitions/3.10.8-definitions-vhost.json"), 6),
+        (include_str!("../../../tests/definitions/4.3.6-definitions.json"), 0),
+        (include_str!("../../../tests/definitions/4.3.6-definitions-vhost.json"), 0),
+    ] {
+        let rules = found(&format!("{}{sample}", subject::DEFINITIONS));
+        assert_eq!(rules.len(), expected, "{rules:?}");
+        assert!(rules.iter().all(|it| !it.starts_with("POL")), "{rules:?}");
+    }
 }

@@ -10,6 +10,7 @@ use crate::topology::declared::VhostSettings;
 use crate::topology::diagnostic::Diagnostic;
 use crate::topology::diagnostic::Report;
 use crate::topology::diagnostic::Severity;
+use crate::topology::lint::shared_identity;
 use crate::topology::load::fields::Fields;
 use crate::topology::load::fields::Item;
 use crate::topology::load::fields::Shape;
@@ -121,20 +122,16 @@ pub(in crate::topology) fn check_identities(vhost: &Vhost, report: &mut Report) 
             continue;
         }
         let text = text(&second.value);
-        let title = if owner.name == other.name {
-            format!("service `{}` has the identity `{text}` twice", owner.name)
+        let new = if owner.name == other.name {
+            let title = format!("service `{}` has the identity `{text}` twice", owner.name);
+            let at = (second.origin, "the second time");
+            Diagnostic::new(mistake::CONTRADICTION, Severity::Error, title, at)
+                .also(first.origin, "the first time")
+                .help("keep one of them")
         } else {
-            format!("services `{}` and `{}` both are `{text}`", owner.name, other.name)
+            shared_identity::within_vhost(&text, (owner, first), (other, second))
         };
-        let new = Diagnostic::new(
-            mistake::CONTRADICTION,
-            Severity::Error,
-            title,
-            (second.origin, "the second time"),
-        );
-        let help = "an identity belongs to one service: give each its own user, certificate or \
-                    connection name";
-        report.add(new.also(first.origin, "the first time").help(help));
+        report.add(new);
     }
 }
 

@@ -50,7 +50,7 @@ fn mistakes_are_named_with_their_place() {
         ("[exchanges.e]\ntype = \"fanuot\"", "TOP-004", "t.toml:2:8", "`fanout`?"),
         ("[services.a]\nidentities = []", "TOP-004", "t.toml:2:14", "empty"),
         ("[services.a]\nidentities = [\"usr:a\"]", "TOP-004", "t.toml:2:15", "identity"),
-        ("[services.a]\n[services.b]\nidentities = [\"user:a\"]", "TOP-008", "t.toml:3:15", "both"),
+        ("[services.a]\n[services.b]\nidentities = [\"user:a\"]", "SEC-003", "t.toml:3:15", "both"),
         ("[vhost]\nenforce = \"yes\"", "TOP-004", "t.toml:2:11", "deny"),
         ("[[tests]]\nname = \"t\"", "TOP-009", "t.toml:1:1", "publish"),
         ("[[tests]]\nname = \"t\"\npublish = { exchange = \"\" }", "TOP-009", "t.toml:1:1", "fail"),
