@@ -236,6 +236,7 @@ fn check_reads_definitions_and_the_configuration() {
     let folder = folder(&[
         ("definitions.json", definitions),
         ("broken.json", "{\"queues\": [\n{\"name\": 5}]}"),
+        ("plan.json", "{\"schema\": \"railpost.plan/1\"}"),
         ("no-policy.json", "{\"policies\": [\n {\"name\": \"p\"}]}"),
         ("open.toml", open),
         ("closed.toml", "listen = \"127.0.0.1:5672\"\n"),
@@ -259,6 +260,7 @@ fn check_reads_definitions_and_the_configuration() {
     for (arguments, cause) in [
         (&["check", "broken.json"][..], "`broken.json`: these are no definitions of RabbitMQ"),
         (&["check", "no-policy.json"], "line 2, column 2: missing field `pattern`"),
+        (&["check", "plan.json"], "none of their lists is there"),
         (&["check", "missing.json"], "cannot read `missing.json`"),
         (&["check", "--config", "broken.toml"], "unknown field `lisen`"),
         (&["check", "--config", "no-address.toml"], "`listen = \"here\"` is no address"),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use toml::de::DeArray;
 use toml::de::DeTable;
+use toml::de::DeValue;
 
 use crate::access::password::PasswordHash;
 use crate::access::user::User;
@@ -18,6 +19,7 @@ pub(in crate::topology) struct Configuration {
     /// Where passwords are said, by the keys `listen` and `http`.
     pub(in crate::topology) listeners: Vec<Listener>,
     pub(in crate::topology) users: Vec<ConfiguredUser>,
+    pub(in crate::topology) connections_max: Option<Located<u64>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +49,7 @@ pub(in crate::topology) fn read(file: u32, text: &str) -> Configuration {
     Configuration {
         listeners: ["listen", "http"].into_iter().filter_map(listener).collect(),
         users: users.map(|it| self::users(file, it)).unwrap_or_default(),
+        connections_max: reader.number("connections_max"),
     }
 }
 
@@ -65,6 +68,13 @@ impl<'d> Reader<'d> {
         let value = self.table.get(key)?;
         let text = value.get_ref().as_str()?;
         Some(Located::new(text, Origin::new(self.file, value.span())))
+    }
+
+    fn number(&self, key: &str) -> Option<Located<u64>> {
+        let value = self.table.get(key)?;
+        let DeValue::Integer(it) = value.get_ref() else { return None };
+        let number = u64::from_str_radix(it.as_str(), it.radix()).ok()?;
+        Some(Located::new(number, Origin::new(self.file, value.span())))
     }
 
     fn texts(&self, key: &str) -> Option<BTreeSet<String>> {

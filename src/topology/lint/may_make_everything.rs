@@ -18,11 +18,12 @@ pub(in crate::topology) const RULE: Rule = Rule {
     code: CODE,
     allowable: true,
     page: "A user that is no administrator may configure `.*`: make and delete every exchange \
-           and queue, also those that no file declares. Reported for permissions in definitions, \
-           and for the configuration's users where they are an identity of a service in a vhost \
-           with `undeclared = \"deny\"`, since a user of the configuration may do everything in \
-           its vhosts. There the broker refuses what is undeclared, but not to delete what is \
-           declared.",
+           and queue, also those that no file declares. Permissions in definitions are looked at, \
+           since RabbitMQ has nothing else to keep a vhost closed. Users of the daemon's \
+           configuration always may do everything in their vhosts; the broker refuses them what \
+           the files do not declare, and to delete what they do. They are reported as services \
+           of a vhost with `undeclared = \"deny\"` whose `enforce` is not `\"deny\"`, where \
+           nothing keeps them from deleting.",
     wrong: "[vhost]\n\
             name = \"shop\"\n\
             undeclared = \"deny\"\n\
@@ -54,7 +55,8 @@ pub(in crate::topology::lint) fn find(subject: &Subject<'_>, report: &mut Report
     }
     for user in subject.configuration.iter().flat_map(|it| &it.users) {
         let name = &user.login.name;
-        for vhost in subject.topology.vhosts.values().filter(|it| is_closed(it)) {
+        let unguarded = |it: &&Vhost| is_closed(it) && it.settings.enforce() != Enforce::Deny;
+        for vhost in subject.topology.vhosts.values().filter(unguarded) {
             let may = user.vhosts.as_ref().is_none_or(|it| it.contains(vhost.name.as_str()));
             if may && !user.login.is_administrator() && is_service(vhost, name) {
                 judge(subject, (&vhost.name, name, user.login.origin), report);

@@ -15,8 +15,10 @@ mod dead_letter_to_nowhere;
 mod dead_subscription;
 mod empty_key_on_topic;
 mod environment_in_name;
+mod environments_mixed;
 mod evidence_thrown_away;
 mod exchange_cycle;
+mod gap_after_last_binding;
 mod half_durable_binding;
 mod hand_built_ladder;
 mod hash_weight;
@@ -24,10 +26,12 @@ mod headers_key_ignored;
 mod key_on_fanout;
 mod lone_subscriber;
 mod may_make_everything;
+mod no_backlog_target;
 mod no_failure_handling;
 pub(in crate::topology) mod one_name_two_services;
 mod order_not_kept;
 mod other_separator;
+mod over_budget;
 mod parking_without_owner;
 mod plaintext_listener;
 mod poison_blocks_order;
@@ -102,7 +106,7 @@ impl Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 52] = [
+pub const RULES: [Rule; 56] = [
     dead_letter_to_nowhere::RULE,
     dead_letter_lost::RULE,
     no_failure_handling::RULE,
@@ -132,6 +136,10 @@ pub const RULES: [Rule; 52] = [
     work_queue_expires::RULE,
     priorities_and_order::RULE,
     environment_in_name::RULE,
+    gap_after_last_binding::RULE,
+    environments_mixed::RULE,
+    over_budget::RULE,
+    no_backlog_target::RULE,
     policy_tie::RULE,
     policy_hidden::RULE,
     policy_and_argument::RULE,

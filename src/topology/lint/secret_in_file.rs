@@ -32,7 +32,7 @@ pub(in crate::topology) const RULE: Rule = Rule {
 };
 
 /// What a secret is found by; it is the group `secret`, or everything.
-const PATTERNS: [(&str, &str); 4] = [
+const PATTERNS: [(&str, &str); 5] = [
     (
         "-----BEGIN [A-Z ]*PRIVATE KEY-----[\\s\\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\\z)",
         "a private key",
@@ -50,10 +50,17 @@ const PATTERNS: [(&str, &str); 4] = [
          [ \\t]*[=:][ \\t]*\\\\?[\"'](?P<secret>[^\"'\\\\\\r\\n]+)",
         "a value for a secret's key",
     ),
+    (
+        "(?i)(?:password|passwd|passphrase|secret|token|api[_-]?key)=\
+         (?P<secret>[^\\s\"'&,;\\\\]+)",
+        "a value for a secret's key",
+    ),
 ];
 
 /// Words that values of such keys have without being secrets: what consumers do, in tests.
-const NO_SECRETS: [&str; 10] = [
+const NO_SECRETS: [&str; 12] = [
+    "true",
+    "false",
     "guest",
     "ack",
     "reject",
@@ -142,6 +149,7 @@ mod tests {
             ("arguments = { api_key = \"hunter22\" }", "hunter22"),
             ("headers = { \"x-token\" = 'hunter22' }", "hunter22"),
             ("body = \"{\\\"password\\\": \\\"hunter22\\\"}\"", "hunter22"),
+            ("description = \"see https://x/?token=hunter22&y\"", "hunter22"),
             ("# ghp_0123456789abcdefghij0123", "0123456789abcdef"),
             ("# -----BEGIN RSA PRIVATE KEY-----\n# MIIEow\n# -----END RSA PRIVATE KEY-----", "MII"),
         ];
@@ -161,6 +169,8 @@ mod tests {
             "when = { \"reset.password\" = \"reject\" }",
             "key = \"password.reset\"",
             "reaches = { token = 1 }",
+            "arguments = { with-token=true }",
+            "# PASSWORD=${FROM_THE_VAULT}",
         ] {
             assert_eq!(shown(text).0, 0, "{text}");
         }

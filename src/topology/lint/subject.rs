@@ -9,6 +9,7 @@ use crate::topology::diagnostic::Report;
 use crate::topology::lint::RULES;
 use crate::topology::lint::facts::Facts;
 use crate::topology::lint::may_make_everything;
+use crate::topology::lint::over_budget;
 use crate::topology::lint::plaintext_listener;
 use crate::topology::lint::policy_and_argument;
 use crate::topology::lint::policy_for_nothing;
@@ -52,7 +53,7 @@ pub(in crate::topology) struct Subject<'t> {
 }
 
 /// The rules that look at more than one vhost of topology files.
-const FINDERS: [fn(&Subject<'_>, &mut Report); 10] = [
+const FINDERS: [fn(&Subject<'_>, &mut Report); 11] = [
     policy_tie::find,
     policy_hidden::find,
     policy_and_argument::find,
@@ -63,6 +64,7 @@ const FINDERS: [fn(&Subject<'_>, &mut Report); 10] = [
     shared_identity::find,
     plaintext_listener::find,
     secret_in_file::find,
+    over_budget::find,
 ];
 
 /// The rules that hold for definitions as for the files that are imported from them: those which

@@ -41,6 +41,20 @@ fn every_rule_finds_its_wrong_example_and_nothing_in_its_right_one() {
     }
 }
 
+/// Rules about operation and safety say nothing about what others call right, but how far behind
+/// its receivers may fall.
+#[test]
+fn what_is_right_is_right_for_the_whole_set() {
+    for rule in &RULES {
+        let loud = checked(rule.right).diagnostics.into_iter();
+        let loud = loud.filter(|it| it.severity != Severity::Info);
+        let of_set =
+            |it: &&'static str| ["POL", "SEC", "OPS"].iter().any(|set| it.starts_with(set));
+        let wrong: Vec<_> = loud.map(|it| it.rule.id).filter(|it| of_set(it)).collect();
+        assert_eq!(wrong, [""; 0], "in the right example of {}", rule.code.id);
+    }
+}
+
 #[test]
 fn rules_have_ids_and_names_of_their_own_in_order() {
     let ids: Vec<&str> = RULES.iter().map(|it| it.code.id).collect();
@@ -177,4 +191,31 @@ fn what_rabbitmq_exports_can_be_checked() {
         assert_eq!(rules.len(), expected, "{rules:?}");
         assert!(rules.iter().all(|it| !it.starts_with("POL")), "{rules:?}");
     }
+}
+
+#[test]
+fn users_of_the_configuration_are_told_from_services_and_operators() {
+    let text = "[vhost]\nname = \"v\"\nenforce = \"warn\"\nundeclared = \"deny\"\n[services.a]\n\
+        #--- configuration of the daemon\nconnections_max = 1\n\
+        [[users]]\nname = \"a\"\npassword = \"kiU3-vi9-Wd7\"\n";
+    assert_eq!(found(text), ["SEC-002"]);
+    for harmless in [
+        text.replace("\"warn\"", "\"deny\""),
+        text.replace("name = \"a\"", "name = \"b\""),
+        format!("{text}tags = [\"administrator\"]\n"),
+        format!("{text}vhosts = [\"w\"]\n"),
+    ] {
+        assert_eq!(found(&harmless), [""; 0], "{harmless}");
+    }
+    assert_eq!(found(&text.replace("kiU3-vi9-Wd7", "a")), ["SEC-001", "SEC-002"]);
+    let guest = text
+        .replace("name = \"a\"\npassword = \"kiU3-vi9-Wd7", "name = \"guest\"\npassword = \"guest");
+    let loaded = checked(&guest);
+    assert_eq!(Tally::of(&loaded.diagnostics).infos, 1, "{:?}", loaded.diagnostics);
+    let copied = format!(
+        "{text}tags = [\"administrator\"]\n[[users]]\nname = \"b\"\npassword = \"kiU3-vi9-Wd7\"\n"
+    );
+    assert_eq!(found(&copied), ["SEC-003"]);
+    let few = text.replace("connections_max = 1", "connections_max = 0");
+    assert_eq!(found(&few), ["OPS-005", "SEC-002"]);
 }

@@ -4,6 +4,7 @@ use crate::amqp::name::ServiceName;
 use crate::broker::rules::Enforce;
 use crate::broker::rules::Identity;
 use crate::queue::settings::Durability;
+use crate::topology::declared::Budget;
 use crate::topology::declared::Service;
 use crate::topology::declared::Vhost;
 use crate::topology::declared::VhostSettings;
@@ -37,9 +38,13 @@ pub(in crate::topology) const VHOST: Shape = Shape {
         "client_x_death",
         "durability",
         "late_ack",
+        "budget",
     ],
     instead: &[],
 };
+
+pub(in crate::topology) const BUDGET: Shape =
+    Shape { keys: &["queues", "exchanges", "bindings"], instead: &[] };
 
 /// The words of `durability`.
 pub(in crate::topology) const DURABILITY: [(&str, Durability); 2] =
@@ -180,6 +185,21 @@ pub(in crate::topology) fn load_settings(
     once(&mut settings.ignore_client_deaths, deaths, ("client_x_death", fields), report);
     let late = fields.word("late_ack", &LATE_ACK, report);
     once(&mut settings.late_ack_closes, late, ("late_ack", fields), report);
+    load_budget(&mut settings.budget, fields, report);
+}
+
+fn load_budget(budget: &mut Budget, fields: &Fields<'_>, report: &mut Report) {
+    let Some(item) = fields.get("budget") else { return };
+    let subject = format!("`budget` of {}", fields.subject);
+    let Some(inner) = item.fields(subject, &BUDGET, report) else { return };
+    for (key, slot) in [
+        ("queues", &mut budget.queues),
+        ("exchanges", &mut budget.exchanges),
+        ("bindings", &mut budget.bindings),
+    ] {
+        let number = inner.get(key).and_then(|it| it.number(0, i64::MAX as u64, report));
+        once(slot, number, (key, &inner), report);
+    }
 }
 
 fn once<T>(

@@ -124,6 +124,8 @@ impl DefinedVhost {
 #[derive(Deserialize)]
 struct Outline<'t> {
     #[serde(borrow, default)]
+    vhosts: Vec<&'t RawValue>,
+    #[serde(borrow, default)]
     queues: Vec<&'t RawValue>,
     #[serde(borrow, default)]
     exchanges: Vec<&'t RawValue>,
@@ -140,6 +142,12 @@ struct Outline<'t> {
 }
 
 impl Outline<'_> {
+    fn is_empty(&self) -> bool {
+        let objects = [&self.vhosts, &self.queues, &self.exchanges, &self.bindings];
+        let others = [&self.policies, &self.parameters, &self.users, &self.permissions];
+        objects.iter().chain(&others).all(|it| it.is_empty())
+    }
+
     /// The vhost of objects that name none.
     ///
     /// COMPAT: in an export of one vhost queues and exchanges name none; RabbitMQ 3.10 says which
@@ -265,6 +273,9 @@ impl Element<'_> {
 pub(in crate::topology) fn read(file: u32, source: &Source) -> Result<Definitions, ImportError> {
     let mut parsed = import::parse(&source.text)?;
     let outline: Outline<'_> = serde_json::from_str(&source.text)?;
+    if outline.is_empty() {
+        return Err(ImportError::Empty);
+    }
     let default_vhost = outline.vhost(&parsed);
     parsed.original_vhost_name = Some(default_vhost.clone());
     let reader = Reader { file, text: &source.text, default_vhost };

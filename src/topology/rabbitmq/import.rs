@@ -29,6 +29,8 @@ pub struct Imported {
 pub enum ImportError {
     #[error("these are no definitions of RabbitMQ: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("these are no definitions of RabbitMQ: none of their lists is there")]
+    Empty,
     #[error("line {line}, column {column}: {cause}, in an object of `{list}`")]
     Object { list: &'static str, line: usize, column: usize, cause: String },
 }
