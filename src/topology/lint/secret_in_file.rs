@@ -5,6 +5,7 @@ use std::ops::Range;
 use fancy_regex::Captures;
 use fancy_regex::Regex;
 
+use crate::topology::declared::Vhost;
 use crate::topology::diagnostic::Code;
 use crate::topology::diagnostic::Diagnostic;
 use crate::topology::diagnostic::Report;
@@ -76,11 +77,25 @@ const NO_SECRETS: [&str; 12] = [
 pub(in crate::topology::lint) fn find(subject: &Subject<'_>, report: &mut Report) {
     for (origin, what) in all(subject) {
         let title = format!("the file has what looks like {what}");
-        report.add(
-            Diagnostic::new(CODE, Severity::Warning, title, (origin, "not shown here"))
-                .help("take it out, and change it: who has read the file knows it"),
-        );
+        let new = Diagnostic::new(CODE, Severity::Warning, title, (origin, "not shown here"))
+            .help("take it out, and change it: who has read the file knows it");
+        report.add(match object_above(subject, origin) {
+            Some(object) => new.about(object),
+            None => new,
+        });
     }
+}
+
+/// The object whose name stands above a place in the same file.
+fn object_above(subject: &Subject<'_>, place: Origin) -> Option<Origin> {
+    let of = |vhost: &Vhost| -> Vec<Origin> {
+        let services = vhost.services.values().map(|it| it.origin);
+        let exchanges = vhost.exchanges.values().map(|it| it.origin);
+        let queues = vhost.queues.values().map(|it| it.origin);
+        services.chain(exchanges).chain(queues).collect()
+    };
+    let all = subject.topology.vhosts.values().flat_map(of);
+    all.filter(|it| it.file == place.file && it.start < place.start).max()
 }
 
 /// Where the secrets of topology files stand, in their order.
@@ -158,6 +173,13 @@ mod tests {
             assert_eq!(n, 1, "{text}");
             assert!(!shown.contains(secret), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_accepted_at_its_object() {
+        let text = "[services.a]\n[queues.q]\ndescription = \"amqp://a:hunter22@b\"\n";
+        let allow = "allow = [{ rule = \"SEC-007\", reason = \"of a test\" }]\n";
+        assert_eq!((shown(text).0, shown(&format!("{text}{allow}")).0), (1, 0));
     }
 
     #[test]

@@ -159,6 +159,13 @@ fn definitions_are_judged_where_they_stand() {
         "RTE-005 definitions.json:5:12",
     ];
     assert_eq!(places(text), expected);
+    let alternate = text.replace(
+        "}],\n\"bindings\"",
+        "}],\n\"exchanges\": [{\"name\": \"e\", \
+        \"vhost\": \"v\", \"type\": \"fanout\", \"arguments\": {\"alternate-exchange\": \"f\"}}], \
+        \"bindings\"",
+    );
+    assert!(places(&alternate).contains(&"RTE-004 definitions.json:4:24".to_owned()));
     // What a plugin's exchange routes is not known, but it is there.
     let plugin = text.replace(
         "}],\n\"bindings\"",
@@ -218,4 +225,77 @@ fn users_of_the_configuration_are_told_from_services_and_operators() {
     assert_eq!(found(&copied), ["SEC-003"]);
     let few = text.replace("connections_max = 1", "connections_max = 0");
     assert_eq!(found(&few), ["OPS-005", "SEC-002"]);
+}
+
+/// What policies and arguments come to: queues and policies of one vhost, and the titles found.
+#[test]
+fn policies_say_what_counts() {
+    let queue = |arguments: &str| format!("{{\"name\": \"q\", \"arguments\": {{{arguments}}}}}");
+    let policy = |name: &str, priority: u8, definition: &str| {
+        format!(
+            "{{\"name\": \"{name}\", \"pattern\": \"^q\", \"priority\": {priority}, \
+             \"definition\": {{{definition}}}}}"
+        )
+    };
+    let quorum = "\"x-queue-type\": \"quorum\", \"x-overflow\": \"drop-head\"";
+    let cases = [
+        ("", vec![("a", 0, "\"expires\": 5")], ""),
+        ("\"x-expires\": 5", vec![("a", 0, "\"expires\": 5")], ""),
+        (
+            "\"x-expires\": 5",
+            vec![("a", 0, "\"expires\": 3")],
+            "`expires` of queue `q` is 3: its argument says 5, and policy `a` 3",
+        ),
+        (
+            "\"x-dead-letter-exchange\": \"\"",
+            vec![("a", 0, "\"dead-letter-exchange\": \"d\"")],
+            "`dead-letter-exchange` of queue `q` is \"\": its argument says \"\", and policy `a` \"d\"",
+        ),
+        (
+            quorum,
+            vec![("a", 0, "\"overflow\": \"reject-publish\"")],
+            "`overflow` of queue `q` is \"reject-publish\": its argument says \"drop-head\", and \
+             policy `a` \"reject-publish\"",
+        ),
+        (
+            "",
+            vec![("a", 1, "\"expires\": 5"), ("b", 1, "\"expires\": 6")],
+            "either policy `a` or `b` holds for queue `q` of vhost `/`: both have the priority 1",
+        ),
+        ("", vec![("a", 1, "\"expires\": 5"), ("b", 1, "\"expires\": 5")], ""),
+        ("", vec![("a", 2, "\"expires\": 5"), ("b", 1, "\"expires\": 6")], ""),
+        (
+            "",
+            vec![("a", 2, "\"expires\": 5"), ("b", 1, "\"max-length\": 6, \"expires\": 5")],
+            "policy `b` sets `max-length`, and is off for queue `q`, because `a` holds alone",
+        ),
+    ];
+    for (arguments, policies, expected) in cases {
+        let policies: Vec<String> = policies.iter().map(|it| policy(it.0, it.1, it.2)).collect();
+        let text = format!(
+            "{}{{\"queues\": [{}], \"policies\": [{}]}}",
+            subject::DEFINITIONS,
+            queue(arguments),
+            policies.join(", ")
+        );
+        let all = checked(&text).diagnostics;
+        let own = all.iter().filter(|it| it.rule.id.starts_with("POL"));
+        let titles: Vec<&str> = own.map(|it| it.title.as_str()).collect();
+        assert_eq!(titles.join("; "), expected, "{text}");
+    }
+}
+
+#[test]
+fn operators_may_bound_and_are_reported_where_they_do() {
+    let text = |most: u32| {
+        format!(
+            "{}{{\"queues\": [{{\"name\": \"q\", \"arguments\": {{\"x-max-length\": 10, \
+             \"x-overflow\": \"drop-head\"}}}}], \"parameters\": [{{\"component\": \
+             \"operator_policy\", \"name\": \"o\", \"value\": {{\"pattern\": \".*\", \
+             \"definition\": {{\"max-length\": {most}}}}}}}]}}",
+            subject::DEFINITIONS
+        )
+    };
+    assert_eq!(found(&text(20)), [""; 0]);
+    assert_eq!(found(&text(5)), ["POL-003"]);
 }

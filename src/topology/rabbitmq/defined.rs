@@ -422,6 +422,8 @@ fn imported(
             exchange.kind = Kind::Fanout.as_str().to_owned();
         }
     }
+    // The broker's own exchanges for its log and its events are in no vhost of ours.
+    parsed.bindings.retain(|it| !it.source.starts_with("amq.rabbitmq."));
     // An exchange of a plugin's type is there, and may route to whatever is bound to it.
     for binding in &mut parsed.bindings {
         if unknown.contains(&(of(&binding.vhost), binding.source.clone())) {
