@@ -225,3 +225,48 @@ fn schema_is_a_document_of_its_own() {
     let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
     assert_eq!((code, &json["title"]), (0, &serde_json::json!("railpost topology file")));
 }
+
+#[test]
+fn check_reads_definitions_and_the_configuration() {
+    let definitions = r#"{"users": [{"name": "app", "password_hash": ""}],
+        "permissions": [{"user": "app", "vhost": "/", "configure": ".*", "write": "", "read": ""}],
+        "queues": [{"name": "q", "vhost": "/"}],
+        "policies": [{"name": "p", "vhost": "/", "pattern": "q", "definition": {"expires": 9}}]}"#;
+    let open = "listen = \"0.0.0.0:5672\"\ntopology = \"files\"\n";
+    let folder = folder(&[
+        ("definitions.json", definitions),
+        ("broken.json", "{\"queues\": [\n{\"name\": 5}]}"),
+        ("plan.json", "{\"schema\": \"railpost.plan/1\"}"),
+        ("no-policy.json", "{\"policies\": [\n {\"name\": \"p\"}]}"),
+        ("open.toml", open),
+        ("closed.toml", "listen = \"127.0.0.1:5672\"\n"),
+        ("broken.toml", "lisen = \"127.0.0.1:5672\"\n"),
+        ("no-address.toml", "listen = \"here\"\n"),
+        ("files/a.toml", "[services.a]\n# token = \"kiU3-vi9\"\n"),
+    ]);
+    let at = folder.path();
+    let (code, text, _) = run(at, &["check", "definitions.json", "--fail-on", "warning"]);
+    assert_eq!(code, 1);
+    for expected in ["definitions.json:4:61", "[POL-004]", "definitions.json:2:68", "[SEC-002]"] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(text.ends_with("1 file: 2 warnings\n"), "{text}");
+    let (code, text, _) = run(at, &["check", "--config", "open.toml"]);
+    assert_eq!(code, 0);
+    assert!(text.contains("open.toml:1:10") && text.contains("[SEC-006]"), "{text}");
+    assert!(text.contains("files/a.toml:2:12") && !text.contains("kiU3-vi9"), "{text}");
+    let (code, text, _) = run(at, &["check", "--config", "closed.toml"]);
+    assert_eq!((code, text.as_str()), (0, "1 file: no findings\n"));
+    for (arguments, cause) in [
+        (&["check", "broken.json"][..], "`broken.json`: these are no definitions of RabbitMQ"),
+        (&["check", "no-policy.json"], "line 2, column 2: missing field `pattern`"),
+        (&["check", "plan.json"], "none of their lists is there"),
+        (&["check", "missing.json"], "cannot read `missing.json`"),
+        (&["check", "--config", "broken.toml"], "unknown field `lisen`"),
+        (&["check", "--config", "no-address.toml"], "`listen = \"here\"` is no address"),
+    ] {
+        let (code, _, error) = run(at, arguments);
+        assert_eq!(code, 2, "{arguments:?}");
+        assert!(error.starts_with("error: ") && error.contains(cause), "{error}");
+    }
+}

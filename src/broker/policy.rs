@@ -203,7 +203,7 @@ impl Policy {
 
     /// COMPAT: a policy with a key that the queue's type does not have is not for that queue at
     /// all. Classic queues have no `delivery-limit`, unless the policy is about them alone.
-    fn is_for(&self, queue: &str, queue_type: QueueType) -> bool {
+    pub fn is_for_queue(&self, queue: &str, queue_type: QueueType) -> bool {
         let has = |keys: &[&str]| keys.iter().any(|it| self.definition.contains_key(*it));
         let foreign = match queue_type {
             QueueType::Classic => {
@@ -213,6 +213,10 @@ impl Policy {
             QueueType::Stream => has(&OF_QUORUM) || has(&OF_CLASSIC) || has(&NOT_OF_STREAMS),
         };
         self.apply_to.has_queues(queue_type) && !foreign && self.pattern.matches(queue)
+    }
+
+    pub fn is_for_exchange(&self, exchange: &str) -> bool {
+        self.apply_to.has_exchanges() && self.pattern.matches(exchange)
     }
 }
 
@@ -424,14 +428,13 @@ impl Policies {
 
     /// The policies that hold for a queue.
     pub fn of_queue(&self, name: &str, queue_type: QueueType) -> Governing<'_> {
-        let best = |side| highest(self.iter(side).filter(|it| it.is_for(name, queue_type)));
+        let best = |side| highest(self.iter(side).filter(|it| it.is_for_queue(name, queue_type)));
         Governing { policy: best(Side::User), operator: best(Side::Operator) }
     }
 
     /// The policies that hold for an exchange.
     pub fn of_exchange(&self, name: &str) -> Governing<'_> {
-        let is_for = |it: &&Policy| it.apply_to.has_exchanges() && it.pattern.matches(name);
-        let best = |side| highest(self.iter(side).filter(is_for));
+        let best = |side| highest(self.iter(side).filter(|it| it.is_for_exchange(name)));
         Governing { policy: best(Side::User), operator: best(Side::Operator) }
     }
 }

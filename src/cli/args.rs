@@ -23,7 +23,7 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) enum Command {
     /// Run the broker.
     Serve(Box<ServeArgs>),
-    /// Read topology files and report everything that is wrong with them.
+    /// Read topology files, and what goes with them, and report everything that is wrong.
     Check(CheckArgs),
     /// Run the [[tests]] of topology files, offline and in virtual time.
     Test(TestArgs),
@@ -122,11 +122,17 @@ pub(in crate::cli) enum LogFormat {
 
 Examples:
   railpost check
-  railpost check topology/ --format github --fail-on warning")]
+  railpost check topology/ --format github --fail-on warning
+  railpost check topology/ definitions.json
+  railpost check --config /etc/railpost.toml")]
 pub(in crate::cli) struct CheckArgs {
-    /// Topology files, or folders of them [default: topology].
+    /// Topology files, or folders of them [default: topology]; a file that ends in `.json` is
+    /// definitions of RabbitMQ: its objects, policies, users and permissions are looked at.
     #[arg(value_name = "PATH")]
     pub(in crate::cli) paths: Vec<PathBuf>,
+    /// The daemon's configuration file, whose listeners, users and limits are looked at as well.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) config: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
     pub(in crate::cli) format: CheckFormat,
     #[arg(long, value_enum, default_value_t = Color::Auto)]
@@ -134,6 +140,11 @@ pub(in crate::cli) struct CheckArgs {
     /// From which severity on a finding makes the answer "no".
     #[arg(long, value_enum, default_value_t = FailOn::Error)]
     pub(in crate::cli) fail_on: FailOn,
+    /// Look at a running broker, too: what is lost, left over, at stake, or made by clients.
+    #[arg(long)]
+    pub(in crate::cli) live: bool,
+    #[command(flatten)]
+    pub(in crate::cli) api: ApiArgs,
     /// Correct the files where that cannot change where a message goes.
     #[arg(long)]
     pub(in crate::cli) fix: bool,

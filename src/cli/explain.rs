@@ -17,6 +17,9 @@ pub(in crate::cli) fn run(args: &ExplainArgs) -> Exit {
         println!("Wrong:\n\n{}\nRight:\n\n{}", indented(rule.wrong), indented(rule.right));
         let allow = "allow = [{ rule = \"ID\", reason = \"…\" }]".replace("ID", rule.code.id);
         let verdict = match rule.allowable {
+            true if rule.is_beside() => format!(
+                "Where it is meant: {allow}, at the top of a topology file that is checked with it."
+            ),
             true => format!("Where it is meant: {allow}, on the object or at the top of the file."),
             false => "It cannot be allowed: the broker could not do what the file says.".to_owned(),
         };

@@ -30,9 +30,12 @@ pub(in crate::cli) fn color_of(is_terminal: bool) -> Color {
     if is_terminal && !no_color && !dumb { Color::Ansi } else { Color::Plain }
 }
 
+/// Where topology files are looked for when no path is named.
+pub(in crate::cli) const USUAL: &str = "topology";
+
 /// Paths named on the command line, or the usual folder.
 pub(in crate::cli) fn or_default(paths: &[PathBuf]) -> Vec<PathBuf> {
-    if paths.is_empty() { vec![PathBuf::from("topology")] } else { paths.to_vec() }
+    if paths.is_empty() { vec![PathBuf::from(USUAL)] } else { paths.to_vec() }
 }
 
 /// Reads the files named, and all `*.toml` below the folders named, in order of their paths.

@@ -18,7 +18,9 @@ use crate::cli::rabbitmq::Rabbitmq;
 use crate::topology;
 use crate::topology::Source;
 use crate::topology::Topology;
+use crate::topology::lint::subject::Live as Seen;
 use crate::topology::observed::Observed;
+use crate::topology::rabbitmq::node::Node;
 use crate::topology::rollout::Options;
 use crate::topology::rollout::Rollout;
 use crate::topology::rollout::present;
@@ -69,6 +71,20 @@ impl Live {
         }
     }
 
+    /// What the broker has, and the way from there to these files; for RabbitMQ with what it can.
+    pub(in crate::cli) fn look(&self, sources: &[Source]) -> Result<(Seen, Option<Node>), Exit> {
+        match self {
+            Live::Railpost(it) => {
+                let rollout = it.plan(sources, &Options::default())?;
+                Ok((Seen { observed: it.observed()?, rollout }, None))
+            }
+            Live::Rabbitmq(it) => {
+                let (observed, rollout, node) = it.look(sources)?;
+                Ok((Seen { observed, rollout }, Some(node)))
+            }
+        }
+    }
+
     /// What the broker has, in the words of files.
     pub(in crate::cli) fn topology(&self) -> Result<Topology, Exit> {
         match self {
@@ -109,11 +125,15 @@ impl Railpost {
     }
 
     fn topology(&self) -> Result<Topology, Exit> {
-        let answer = self.get("/v1/topology/live")?;
-        let observed: Observed = serde_json::from_value(answer["observed"].clone())
-            .map_err(|error| self.broken(&error.to_string()))?;
+        let observed = self.observed()?;
         let applied = topology::check(&observed.sources, files::today()).topology;
         Ok(present::topology(&observed, &applied))
+    }
+
+    fn observed(&self) -> Result<Observed, Exit> {
+        let answer = self.get("/v1/topology/live")?;
+        serde_json::from_value(answer["observed"].clone())
+            .map_err(|error| self.broken(&error.to_string()))
     }
 
     fn get(&self, path: &str) -> Result<Value, Exit> {

@@ -27,6 +27,8 @@ use crate::topology;
 use crate::topology::Source;
 use crate::topology::Topology;
 use crate::topology::observed::Binding;
+use crate::topology::observed::Observed;
+use crate::topology::rabbitmq::node::Node;
 use crate::topology::rabbitmq::observe::Answers;
 use crate::topology::rabbitmq::observe::MOVING_SUFFIX;
 use crate::topology::rabbitmq::observe::Seen;
@@ -99,6 +101,17 @@ impl Rabbitmq {
     ) -> Result<Rollout, Exit> {
         let state = self.state(Some(&nexts(sources, options)))?;
         Ok(course_of(&state, sources, options)?.rollout)
+    }
+
+    /// What is there, the way from there to these files, and what the node can do.
+    pub(in crate::cli) fn look(
+        &self,
+        sources: &[Source],
+    ) -> Result<(Observed, Rollout, Node), Exit> {
+        let options = Options::default();
+        let state = self.state(Some(&nexts(sources, &options)))?;
+        let rollout = course_of(&state, sources, &options)?.rollout;
+        Ok((state.seen.observed, rollout, state.seen.node))
     }
 
     /// What is there, in the words of files.

@@ -1,6 +1,7 @@
 //! `railpost serve`: the broker, from its configuration to its last line.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -161,6 +162,23 @@ fn read_config(path: &Path) -> Result<ConfigFile, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
     toml::from_str(&text).map_err(|error| format!("in `{}`: {error}", path.display()))
+}
+
+/// Reads a configuration to see whether the broker would start with it.
+pub(in crate::cli) fn parse_config(path: &Path, text: &str) -> Result<ConfigFile, String> {
+    let path = path.display();
+    let file: ConfigFile = toml::from_str(text).map_err(|it| format!("in `{path}`: {it}"))?;
+    let listen = [("listen", &file.listen), ("http", &file.http), ("metrics", &file.metrics)];
+    for (key, text) in listen {
+        let text = text.as_deref().filter(|it| key == "listen" || *it != "off");
+        if let Some(Err(error)) = text.map(str::parse::<SocketAddr>) {
+            let text = text.unwrap_or_default();
+            return Err(format!("in `{path}`: `{key} = \"{text}\"` is no address: {error}"));
+        }
+    }
+    let config = ServerConfig { users: file.users.clone(), ..ServerConfig::default() };
+    config.users().map_err(|it| format!("in `{path}`: {it}"))?;
+    Ok(file)
 }
 
 pub(in crate::cli) fn start_logging(format: LogFormat) {

@@ -4,6 +4,7 @@ use crate::amqp::id::BatchId;
 use crate::amqp::id::ConsumerId;
 use crate::amqp::id::Seq;
 use crate::amqp::name::QueueName;
+use crate::amqp::time::Millis;
 use crate::amqp::time::Timestamp;
 use crate::queue::consumer::ConsumeError;
 use crate::queue::consumer::Consumer;
@@ -133,6 +134,15 @@ impl Queue {
         match self {
             Queue::Work(it) => it.latency(),
             Queue::Stream(it) => it.latency(),
+        }
+    }
+
+    /// For how long there have been no consumers, declares and fetches; `None` while somebody
+    /// consumes, and for streams, which do not watch it.
+    pub fn unused_for(&self, now: Timestamp) -> Option<Millis> {
+        match self {
+            Queue::Work(it) => it.unused_for(now),
+            Queue::Stream(_) => None,
         }
     }
 

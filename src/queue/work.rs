@@ -15,6 +15,7 @@ use crate::amqp::id::ConsumerId;
 use crate::amqp::id::Seq;
 use crate::amqp::message::Message;
 use crate::amqp::name::QueueName;
+use crate::amqp::time::Millis;
 use crate::amqp::time::Timestamp;
 use crate::queue::consumer::ConsumeError;
 use crate::queue::consumer::Consumer;
@@ -285,6 +286,12 @@ impl WorkQueue {
 
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// As [`Queue::unused_for`](crate::queue::Queue::unused_for).
+    pub fn unused_for(&self, now: Timestamp) -> Option<Millis> {
+        let is_used = !self.consumers.is_empty();
+        (!is_used).then(|| Millis(now.as_millis().saturating_sub(self.unused_since.as_millis())))
     }
 
     /// Notes that somebody declared the queue or got from it, which postpones `x-expires`.

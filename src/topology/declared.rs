@@ -72,6 +72,17 @@ pub struct VhostSettings {
     pub late_ack_closes: Option<Located<bool>>,
     /// When messages of queues that say nothing themselves count as safe.
     pub durability: Option<Located<Durability>>,
+    pub budget: Budget,
+}
+
+/// How much there may be in a vhost before somebody wants to be asked. A broker does not look at
+/// it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Budget {
+    /// With parking lots, without what instances make.
+    pub queues: Option<Located<u64>>,
+    pub exchanges: Option<Located<u64>>,
+    pub bindings: Option<Located<u64>>,
 }
 
 /// A set of identical instances.

@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod compile;
+mod configuration;
 pub mod coverage;
 pub mod day;
 pub mod declared;
@@ -20,6 +21,7 @@ pub mod graph;
 mod ladder;
 pub mod lint;
 pub mod load;
+mod login;
 pub mod observed;
 pub mod plan;
 pub mod rabbitmq;
@@ -34,6 +36,7 @@ pub mod way;
 pub use declared::Topology;
 pub use diagnostic::Diagnostic;
 pub use lint::check;
+pub use lint::check_all;
 pub use load::Loaded;
 pub use load::load;
 pub use source::Source;

@@ -68,6 +68,9 @@ pub struct Queue {
     /// Ready, unacked and delayed ones.
     pub n_messages: u64,
     pub n_consumers: u64,
+    /// For how long nobody has consumed, declared or fetched from it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused_ms: Option<u64>,
 }
 
 /// A binding by all that makes it one.
@@ -109,6 +112,8 @@ pub fn of<H: Host>(host: &mut H) -> Vhost {
     seen.bindings.sort();
     for record in records {
         let (n_messages, n_consumers) = stake(host, record.id);
+        let now = host.now();
+        let unused = host.queue(record.id, |queue, _| queue.unused_for(now)).flatten();
         let queue = Queue {
             durable: record.durable,
             auto_delete: record.auto_delete,
@@ -117,6 +122,7 @@ pub fn of<H: Host>(host: &mut H) -> Vhost {
             declared_with: None,
             n_messages,
             n_consumers,
+            unused_ms: unused.map(|it| it.0),
         };
         seen.queues.insert(record.name.to_string(), queue);
     }
@@ -157,6 +163,7 @@ impl Observed {
         for queue in bare.vhosts.values_mut().flat_map(|it| it.queues.values_mut()) {
             queue.n_messages = 0;
             queue.n_consumers = 0;
+            queue.unused_ms = None;
         }
         let text = serde_json::to_vec(&bare).expect("strings and numbers only");
         Sha256::digest(&text).iter().take(12).map(|it| format!("{it:02x}")).collect()
@@ -187,5 +194,55 @@ pub(in crate::topology) fn binding(
         destination: destination.to_owned(),
         key: binding.key.value.to_string(),
         arguments: Hex::new(&binding.arguments),
+    }
+}
+
+#[cfg(test)]
+pub(in crate::topology) mod tests {
+    use super::*;
+    use crate::topology::compile;
+    use crate::topology::load;
+
+    /// A broker that has what the files declare.
+    pub(in crate::topology) fn as_declared(text: &str) -> Observed {
+        let source = Source { path: "t.toml".to_owned(), text: text.to_owned() };
+        let topology = load(std::slice::from_ref(&source)).topology;
+        let mut observed = Observed { sources: vec![source], ..Observed::default() };
+        for vhost in topology.vhosts.values() {
+            let mut seen = Vhost::default();
+            for it in vhost.exchanges.values() {
+                let exchange = Exchange {
+                    kind: it.kind.value.as_str().to_owned(),
+                    delays: it.delays,
+                    durable: it.durable,
+                    auto_delete: it.auto_delete,
+                    internal: it.internal,
+                    alternate: None,
+                    arguments: Hex::new(&it.arguments),
+                };
+                seen.exchanges.insert(it.name.to_string(), exchange);
+            }
+            for it in vhost.queues.values() {
+                let durable = it.durable;
+                let there = Queue { durable, ..queue(&compile::queue_arguments(it)) };
+                seen.queues.insert(it.name.to_string(), there);
+            }
+            seen.bindings = declared_bindings(vhost);
+            observed.vhosts.insert(vhost.name.to_string(), seen);
+        }
+        observed
+    }
+
+    pub(in crate::topology) fn queue(arguments: &crate::amqp::table::Table) -> Queue {
+        Queue {
+            durable: true,
+            auto_delete: false,
+            is_lot: false,
+            arguments: Hex::new(arguments),
+            declared_with: None,
+            n_messages: 0,
+            n_consumers: 0,
+            unused_ms: None,
+        }
     }
 }

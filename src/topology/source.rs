@@ -46,12 +46,16 @@ pub struct Place<'s> {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     files: Vec<File>,
+    /// How many of them, the last ones, are no topology files.
+    n_appended: usize,
 }
 
 #[derive(Clone, Debug)]
 struct File {
     path: Arc<str>,
     text: Arc<str>,
+    /// What people are shown of it, where that is not all.
+    shown: Option<Arc<str>>,
     /// Where each line begins, in bytes.
     lines: Vec<usize>,
 }
@@ -89,18 +93,44 @@ impl<T> Deref for Located<T> {
     }
 }
 
+impl File {
+    fn new(source: &Source) -> File {
+        File {
+            path: source.path.as_str().into(),
+            text: source.text.as_str().into(),
+            shown: None,
+            lines: line_starts(&source.text),
+        }
+    }
+}
+
 impl Sources {
     pub fn new(sources: &[Source]) -> Sources {
-        let mut files: Vec<File> = sources
-            .iter()
-            .map(|it| File {
-                path: it.path.as_str().into(),
-                text: it.text.as_str().into(),
-                lines: line_starts(&it.text),
-            })
-            .collect();
+        let mut files: Vec<File> = sources.iter().map(File::new).collect();
         files.sort_by(|a, b| (&a.path, &a.text).cmp(&(&b.path, &b.text)));
-        Sources { files }
+        Sources { files, n_appended: 0 }
+    }
+
+    /// Adds a file that is no topology file; what it is called does not change its place.
+    pub(in crate::topology) fn append(&mut self, source: &Source) -> u32 {
+        self.files.push(File::new(source));
+        self.n_appended += 1;
+        u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    pub(in crate::topology) fn is_appended(&self, file: u32) -> bool {
+        file as usize >= self.files.len() - self.n_appended
+    }
+
+    /// Shows stars instead of these bytes from now on; the file stays as it is.
+    pub(in crate::topology) fn hide(&mut self, origin: Origin) {
+        let Some(file) = self.files.get_mut(origin.file as usize) else { return };
+        let shown = file.shown.as_ref().unwrap_or(&file.text);
+        let Some(secret) = shown.get(origin.bytes()) else { return };
+        let stars: String = secret.bytes().map(|it| if it == b'\n' { '\n' } else { '*' }).collect();
+        let mut text = shown.to_string();
+        text.replace_range(origin.bytes(), &stars);
+        file.shown = Some(text.into());
     }
 
     /// The files as they were read.
@@ -136,7 +166,7 @@ impl Sources {
         format!("{}:{line}", self.path(origin.file)).into()
     }
 
-    /// The whole lines around `bytes`, where they begin, and the number of the first.
+    /// The whole lines around `bytes`, as they are shown, where they begin, and the number of the first.
     pub(in crate::topology) fn lines_around(
         &self,
         file: u32,
@@ -147,7 +177,8 @@ impl Sources {
         let after = it.lines.partition_point(|start| *start < bytes.end);
         let start = it.lines[first];
         let end = it.lines.get(after.max(first + 1)).copied().unwrap_or(it.text.len());
-        (it.text.get(start..end).unwrap_or_default(), start, first + 1)
+        let text = it.shown.as_ref().unwrap_or(&it.text);
+        (text.get(start..end).unwrap_or_default(), start, first + 1)
     }
 
     fn position(&self, file: u32, byte: usize) -> (usize, usize) {

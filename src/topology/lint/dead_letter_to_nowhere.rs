@@ -6,6 +6,7 @@ use crate::topology::diagnostic::Report;
 use crate::topology::diagnostic::Severity;
 use crate::topology::lint::Rule;
 use crate::topology::lint::facts::Facts;
+use crate::topology::lint::subject::Subject;
 use crate::topology::lint::undeclared_reference::is_exchange;
 use crate::topology::load::value;
 
@@ -35,6 +36,35 @@ pub(in crate::topology) const RULE: Rule = Rule {
             bindings = [{ exchange = \"dlx\" }]\n",
     find,
 };
+
+/// Queues that clients made: those of files are looked at without a broker.
+pub(in crate::topology::lint) fn find_live(subject: &Subject<'_>, report: &mut Report) {
+    let Some(live) = subject.live else { return };
+    for (name, vhost) in &live.observed.vhosts {
+        let Some(declared) = subject.topology.vhost(name) else { continue };
+        for (queue, it) in &vhost.queues {
+            let arguments = it.arguments.table().unwrap_or_default();
+            let letter = arguments.get("x-dead-letter-exchange").and_then(|it| it.as_text());
+            let Some(letter) = letter.filter(|_| !declared.queues.contains_key(queue.as_str()))
+            else {
+                continue;
+            };
+            let is_there = letter.is_empty() || letter.starts_with("amq.");
+            if is_there || vhost.exchanges.contains_key(letter) {
+                continue;
+            }
+            let title = format!(
+                "dead letters of `{queue}`, which a client made, go to `{letter}`, which is not on \
+                 the broker"
+            );
+            let at = (declared.origin, "the files of this vhost");
+            report.add(
+                Diagnostic::new(CODE, Severity::Error, title, at)
+                    .help(format!("declare exchange `{letter}` and a queue bound to it")),
+            );
+        }
+    }
+}
 
 fn find(facts: &Facts<'_>, report: &mut Report) {
     for queue in facts.vhost.queues.values() {

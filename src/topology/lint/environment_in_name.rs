@@ -25,7 +25,7 @@ pub(in crate::topology) const RULE: Rule = Rule {
     find,
 };
 
-const ENVIRONMENTS: [&str; 8] =
+pub(in crate::topology::lint) const ENVIRONMENTS: [&str; 8] =
     ["dev", "development", "test", "qa", "stage", "staging", "prod", "production"];
 
 fn find(facts: &Facts<'_>, report: &mut Report) {

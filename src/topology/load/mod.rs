@@ -4,8 +4,8 @@
 mod allow;
 mod argument;
 pub(in crate::topology) mod exchange;
-mod fields;
-mod limits;
+pub(in crate::topology) mod fields;
+pub(in crate::topology) mod limits;
 pub mod mistake;
 pub(in crate::topology) mod name;
 mod publish;

@@ -63,7 +63,10 @@ fn value(section: &str, key: &str) -> Json {
         (_, "arguments" | "headers") => json!({ "type": "object" }),
         (_, "redeclare") => words(&exchange::REDECLARE),
         (_, "durability") => words(&service::DURABILITY),
-        (_, "bindings") => list(object("Bindings", &exchange::BINDING, &["exchange"])),
+        (_, "bindings") if section != "Budget" => {
+            list(object("Bindings", &exchange::BINDING, &["exchange"]))
+        }
+        ("Budget", _) => whole(0),
         ("The file", _) => of_file(key),
         ("The vhost" | "Services", _) => of_service(key),
         ("Exchanges" | "Messages", _) => of_exchange(key),
@@ -109,6 +112,7 @@ fn of_service(key: &str) -> Json {
         "client_x_death" => words(&service::X_DEATH),
         "late_ack" => words(&service::LATE_ACK),
         "instances" => whole(1),
+        "budget" => object("Budget", &service::BUDGET, &[]),
         "identities" => list(json!({ "type": "string", "pattern": "^(user|cert|name):." })),
         _ => json!(true),
     }

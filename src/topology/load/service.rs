@@ -4,12 +4,14 @@ use crate::amqp::name::ServiceName;
 use crate::broker::rules::Enforce;
 use crate::broker::rules::Identity;
 use crate::queue::settings::Durability;
+use crate::topology::declared::Budget;
 use crate::topology::declared::Service;
 use crate::topology::declared::Vhost;
 use crate::topology::declared::VhostSettings;
 use crate::topology::diagnostic::Diagnostic;
 use crate::topology::diagnostic::Report;
 use crate::topology::diagnostic::Severity;
+use crate::topology::lint::shared_identity;
 use crate::topology::load::fields::Fields;
 use crate::topology::load::fields::Item;
 use crate::topology::load::fields::Shape;
@@ -37,12 +39,15 @@ pub(in crate::topology) const VHOST: Shape = Shape {
         "client_x_death",
         "durability",
         "late_ack",
+        "budget",
     ],
     instead: &[],
 };
 
 /// More of one service than anybody runs.
 const INSTANCES_MAX: u64 = 1_000_000;
+pub(in crate::topology) const BUDGET: Shape =
+    Shape { keys: &["queues", "exchanges", "bindings"], instead: &[] };
 
 /// The words of `durability`.
 pub(in crate::topology) const DURABILITY: [(&str, Durability); 2] =
@@ -126,20 +131,16 @@ pub(in crate::topology) fn check_identities(vhost: &Vhost, report: &mut Report) 
             continue;
         }
         let text = text(&second.value);
-        let title = if owner.name == other.name {
-            format!("service `{}` has the identity `{text}` twice", owner.name)
+        let new = if owner.name == other.name {
+            let title = format!("service `{}` has the identity `{text}` twice", owner.name);
+            let at = (second.origin, "the second time");
+            Diagnostic::new(mistake::CONTRADICTION, Severity::Error, title, at)
+                .also(first.origin, "the first time")
+                .help("keep one of them")
         } else {
-            format!("services `{}` and `{}` both are `{text}`", owner.name, other.name)
+            shared_identity::within_vhost(&text, (owner, first), (other, second))
         };
-        let new = Diagnostic::new(
-            mistake::CONTRADICTION,
-            Severity::Error,
-            title,
-            (second.origin, "the second time"),
-        );
-        let help = "an identity belongs to one service: give each its own user, certificate or \
-                    connection name";
-        report.add(new.also(first.origin, "the first time").help(help));
+        report.add(new);
     }
 }
 
@@ -188,6 +189,21 @@ pub(in crate::topology) fn load_settings(
     once(&mut settings.ignore_client_deaths, deaths, ("client_x_death", fields), report);
     let late = fields.word("late_ack", &LATE_ACK, report);
     once(&mut settings.late_ack_closes, late, ("late_ack", fields), report);
+    load_budget(&mut settings.budget, fields, report);
+}
+
+fn load_budget(budget: &mut Budget, fields: &Fields<'_>, report: &mut Report) {
+    let Some(item) = fields.get("budget") else { return };
+    let subject = format!("`budget` of {}", fields.subject);
+    let Some(inner) = item.fields(subject, &BUDGET, report) else { return };
+    for (key, slot) in [
+        ("queues", &mut budget.queues),
+        ("exchanges", &mut budget.exchanges),
+        ("bindings", &mut budget.bindings),
+    ] {
+        let number = inner.get(key).and_then(|it| it.number(0, i64::MAX as u64, report));
+        once(slot, number, (key, &inner), report);
+    }
 }
 
 fn once<T>(

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Map;
 use serde_json::Value as Json;
 
+use crate::amqp::argument::QueueType;
 use crate::routing::Kind;
 use crate::routing::delay;
 use crate::topology::Source;
@@ -26,8 +27,14 @@ pub struct Imported {
 
 /// The text is no definitions.
 #[derive(Debug, thiserror::Error)]
-#[error("these are no definitions of RabbitMQ: {0}")]
-pub struct ImportError(#[from] serde_json::Error);
+pub enum ImportError {
+    #[error("these are no definitions of RabbitMQ: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("these are no definitions of RabbitMQ: none of their lists is there")]
+    Empty,
+    #[error("line {line}, column {column}: {cause}, in an object of `{list}`")]
+    Object { list: &'static str, line: usize, column: usize, cause: String },
+}
 
 /// The parts that topologies are made of. In an export of one vhost, objects name no vhost.
 #[derive(Debug, Deserialize)]
@@ -35,15 +42,15 @@ pub(super) struct Definitions {
     #[serde(default)]
     rabbit_version: Option<String>,
     #[serde(default)]
-    original_vhost_name: Option<String>,
+    pub(super) original_vhost_name: Option<String>,
     #[serde(default)]
     vhosts: Vec<Named>,
     #[serde(default)]
-    exchanges: Vec<Exchange>,
+    pub(super) exchanges: Vec<Exchange>,
     #[serde(default)]
-    queues: Vec<Queue>,
+    pub(super) queues: Vec<Queue>,
     #[serde(default)]
-    bindings: Vec<Binding>,
+    pub(super) bindings: Vec<Binding>,
     #[serde(flatten)]
     others: Map<String, Json>,
 }
@@ -79,6 +86,9 @@ pub(super) struct Queue {
     pub(super) durable: bool,
     #[serde(default)]
     pub(super) auto_delete: bool,
+    /// Written by RabbitMQ 4, beside the argument.
+    #[serde(default, rename = "type")]
+    pub(super) kind: Option<String>,
     #[serde(default)]
     pub(super) arguments: Map<String, Json>,
 }
@@ -94,6 +104,15 @@ pub(super) struct Binding {
     pub(super) routing_key: String,
     #[serde(default)]
     pub(super) arguments: Map<String, Json>,
+}
+
+impl Queue {
+    /// Classic, unless it says otherwise in either of the two places.
+    pub(super) fn queue_type(&self) -> QueueType {
+        let argument = self.arguments.get("x-queue-type").and_then(Json::as_str);
+        let written = argument.or(self.kind.as_deref());
+        written.and_then(QueueType::parse).unwrap_or(QueueType::Classic)
+    }
 }
 
 fn yes() -> bool {
@@ -113,7 +132,7 @@ pub(super) struct Contents {
 /// # Errors
 /// When the text is no JSON, or no definitions.
 pub fn import(text: &str) -> Result<Imported, ImportError> {
-    let definitions: Definitions = serde_json::from_str(text)?;
+    let definitions = parse(text)?;
     let mut left_out = Vec::new();
     let version = definitions.rabbit_version.clone().unwrap_or_default();
     others(&definitions.others, &mut left_out);
@@ -130,8 +149,12 @@ pub fn import(text: &str) -> Result<Imported, ImportError> {
     Ok(Imported { files, left_out })
 }
 
+pub(super) fn parse(text: &str) -> Result<Definitions, ImportError> {
+    Ok(serde_json::from_str(text)?)
+}
+
 /// Sorts objects by their vhosts, and leaves out what cannot be declared.
-fn contents(it: Definitions, left_out: &mut Vec<String>) -> BTreeMap<String, Contents> {
+pub(super) fn contents(it: Definitions, left_out: &mut Vec<String>) -> BTreeMap<String, Contents> {
     let default = it.original_vhost_name.unwrap_or_else(|| "/".to_owned());
     let of = |vhost: Option<String>| vhost.unwrap_or_else(|| default.clone());
     let mut all: BTreeMap<String, Contents> = BTreeMap::new();

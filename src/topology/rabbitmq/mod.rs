@@ -1,5 +1,6 @@
 //! RabbitMQ's definitions: topologies as its management plugin exports and imports them.
 
+pub(in crate::topology) mod defined;
 pub mod detour;
 mod export;
 mod import;

@@ -237,6 +237,7 @@ fn queue(it: &Queue, policies: &[Policy]) -> Result<observed::Queue, Unclear> {
         declared_with: Some(Hex::new(&declared)),
         n_messages: it.messages,
         n_consumers: it.consumers,
+        unused_ms: None,
     })
 }
 

@@ -1,5 +1,4 @@
 use super::*;
-use crate::broker::definition::Hex;
 use crate::topology::Source;
 use crate::topology::load;
 
@@ -18,46 +17,6 @@ fn topology(text: &str) -> Topology {
     loaded.topology
 }
 
-/// A broker that has what the files declare.
-fn as_declared(text: &str) -> Observed {
-    let topology = topology(text);
-    let mut observed = Observed { sources: sources(text), ..Observed::default() };
-    for vhost in topology.vhosts.values() {
-        let mut seen = observed::Vhost::default();
-        for it in vhost.exchanges.values() {
-            let exchange = observed::Exchange {
-                kind: it.kind.value.as_str().to_owned(),
-                delays: it.delays,
-                durable: it.durable,
-                auto_delete: it.auto_delete,
-                internal: it.internal,
-                alternate: None,
-                arguments: Hex::new(&it.arguments),
-            };
-            seen.exchanges.insert(it.name.to_string(), exchange);
-        }
-        for it in vhost.queues.values() {
-            let arguments = crate::topology::compile::queue_arguments(it);
-            seen.queues.insert(it.name.to_string(), queue(&arguments));
-        }
-        seen.bindings = observed::declared_bindings(vhost);
-        observed.vhosts.insert(vhost.name.to_string(), seen);
-    }
-    observed
-}
-
-fn queue(arguments: &crate::amqp::table::Table) -> observed::Queue {
-    observed::Queue {
-        durable: true,
-        auto_delete: false,
-        is_lot: false,
-        arguments: Hex::new(arguments),
-        declared_with: None,
-        n_messages: 0,
-        n_consumers: 0,
-    }
-}
-
 fn roll(observed: &Observed, new: &str, options: &Options) -> Rollout {
     let applied = topology(&observed.sources[0].text);
     Rollout::new(observed, &applied, &topology(new), &sources(new), options)
@@ -69,7 +28,7 @@ fn steps_of(rollout: &Rollout) -> Vec<(StepAction, &str)> {
 
 #[test]
 fn a_broker_that_is_as_declared_needs_nothing() {
-    let rollout = roll(&as_declared(OLD), OLD, &Options::default());
+    let rollout = roll(&observed::tests::as_declared(OLD), OLD, &Options::default());
     assert!(rollout.is_empty(), "{rollout:?}");
     assert_eq!(rollout.drift(), "no drift\n");
 }
@@ -77,7 +36,7 @@ fn a_broker_that_is_as_declared_needs_nothing() {
 #[test]
 fn what_is_new_is_bound_before_anything_is_unbound() {
     let new = OLD.replace("queues.billing", "queues.invoices");
-    let rollout = roll(&as_declared(OLD), &new, &Options::default());
+    let rollout = roll(&observed::tests::as_declared(OLD), &new, &Options::default());
     let bind = "orders → invoices (created)";
     let unbind = "orders → billing (created)";
     assert_eq!(
@@ -94,7 +53,7 @@ fn what_is_new_is_bound_before_anything_is_unbound() {
 
 #[test]
 fn messages_and_consumers_are_given_up_by_name_only() {
-    let mut observed = as_declared(OLD);
+    let mut observed = observed::tests::as_declared(OLD);
     let vhost = observed.vhosts.get_mut("/").expect("it is there");
     let billing = vhost.queues.get_mut("billing").expect("it is there");
     billing.n_messages = 12;
@@ -111,9 +70,11 @@ fn messages_and_consumers_are_given_up_by_name_only() {
 
 #[test]
 fn what_clients_made_stays_without_prune() {
-    let mut observed = as_declared(OLD);
+    let mut observed = observed::tests::as_declared(OLD);
     let vhost = observed.vhosts.get_mut("/").expect("it is there");
-    vhost.queues.insert("spy".to_owned(), queue(&crate::amqp::table::Table::default()));
+    vhost
+        .queues
+        .insert("spy".to_owned(), observed::tests::queue(&crate::amqp::table::Table::default()));
     let mut binding = vhost.bindings[0].clone();
     binding.destination = "spy".to_owned();
     vhost.bindings.push(binding);
@@ -131,17 +92,17 @@ fn what_clients_made_stays_without_prune() {
 #[test]
 fn another_type_is_another_exchange_and_what_is_protected_stays() {
     let new = OLD.replace("\"direct\"", "\"topic\"");
-    let rollout = roll(&as_declared(OLD), &new, &Options::default());
+    let rollout = roll(&observed::tests::as_declared(OLD), &new, &Options::default());
     assert_eq!(steps_of(&rollout)[0], (StepAction::ReplaceExchange, "orders"));
     let protected = OLD.replace("\"direct\"", "\"direct\"\nprotected = true");
-    let rollout = roll(&as_declared(&protected), &new, &Options::default());
+    let rollout = roll(&observed::tests::as_declared(&protected), &new, &Options::default());
     assert!(rollout.refusals[0].contains("`orders` is protected"), "{rollout:?}");
 }
 
 #[test]
 fn a_saved_plan_is_read_again() {
     let new = OLD.replace("queues.billing", "queues.invoices");
-    let rollout = roll(&as_declared(OLD), &new, &Options::default());
+    let rollout = roll(&observed::tests::as_declared(OLD), &new, &Options::default());
     let read: Rollout = serde_json::from_str(&rollout.json()).expect("it is one");
     assert_eq!(read, rollout);
     assert!(rollout.markdown().contains("invoices"));
