@@ -45,7 +45,7 @@ pub(in crate::topology) const RULE: Rule = Rule {
             bindings = [{ exchange = \"orders\", key = \"order.#\" }]\n\
             [queues.refunds]\n\
             service = \"billing\"\n\
-            messages = [{ from = \"shop\" }]\n",
+            messages = [{ from = \"billing\" }]\n",
     find,
 };
 

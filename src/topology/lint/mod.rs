@@ -63,6 +63,7 @@ mod policy_unanchored;
 mod priorities_and_order;
 mod priority_expires_late;
 mod priority_reorders;
+mod published_by_name;
 mod publisher_copies;
 mod publisher_dead_letters;
 mod redriven_to_all;
@@ -139,7 +140,7 @@ impl Rule {
 }
 
 /// All rules, by id.
-pub const RULES: [Rule; 87] = [
+pub const RULES: [Rule; 88] = [
     first_takes_all::RULE,
     backlog_without_consumer::RULE,
     idle_instances::RULE,
@@ -218,6 +219,7 @@ pub const RULES: [Rule; 87] = [
     dead_object::RULE,
     headers_key_ignored::RULE,
     hash_weight::RULE,
+    published_by_name::RULE,
     mandatory_on_delay::RULE,
     service_loses_copies::RULE,
     well_known_password::RULE,
