@@ -99,7 +99,7 @@ impl Node {
             vhosts.insert(live.name.to_string(), observed::of(&mut turn));
             turn.finish();
         }
-        Observed { vhosts, sources: applied.sources.texts() }
+        Observed { vhosts, sources: applied.sources.texts(), replaces_in_place: true }
     }
 }
 

@@ -23,6 +23,10 @@ use crate::topology::source::Source;
 pub struct Observed {
     pub vhosts: BTreeMap<String, Vhost>,
     pub sources: Vec<Source>,
+    /// What is replaced is so in one moment, and queues keep their messages. Where that is not so,
+    /// the old one goes and a new one comes.
+    #[serde(default)]
+    pub replaces_in_place: bool,
 }
 
 /// What is in a vhost. What the broker makes for itself, and queues that belong to one connection

@@ -63,16 +63,30 @@ pub struct Difference {
     pub identity: bool,
 }
 
+/// How an object becomes another one of the same name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replacing {
+    /// In one moment, and a queue with all its messages: as this broker does it.
+    InPlace,
+    /// The old one goes, with what is in it, before the new one comes.
+    Anew,
+}
+
 impl Plan {
     /// What has to be done to get from `old` to `new`.
     pub fn between(old: &Topology, new: &Topology) -> Plan {
+        Plan::replacing(old, new, Replacing::InPlace)
+    }
+
+    /// As [`Plan::between`], on a broker that replaces things in another way.
+    pub fn replacing(old: &Topology, new: &Topology, replacing: Replacing) -> Plan {
         let (before, after) = (object::all(old), object::all(new));
         let mut changes = Vec::new();
         let mut irreversible = Vec::new();
         for key in object::keys(&before, &after) {
             let (was, is) = (before.get(key), after.get(key));
             if let Some(change) = change(was, is) {
-                irreversible.extend(cannot_be_undone(&change, was));
+                irreversible.extend(cannot_be_undone(&change, was, replacing));
                 changes.push(change);
             }
         }
@@ -131,7 +145,7 @@ fn change(was: Option<&Object>, is: Option<&Object>) -> Option<Change> {
 }
 
 /// What is lost with a change, if it meets messages.
-fn cannot_be_undone(change: &Change, was: Option<&Object>) -> Vec<String> {
+fn cannot_be_undone(change: &Change, was: Option<&Object>, replacing: Replacing) -> Vec<String> {
     let name = &change.name;
     match (change.kind, change.action) {
         (Kind::Queue, Action::Delete) => {
@@ -140,6 +154,10 @@ fn cannot_be_undone(change: &Change, was: Option<&Object>) -> Vec<String> {
                 if parks { format!(", and those parked in `{name}.parked`") } else { "".into() };
             vec![format!("deleting the queue `{name}` loses the messages waiting in it{lot}")]
         }
+        (Kind::Queue, Action::Replace) if replacing == Replacing::InPlace => {
+            change.properties.iter().flat_map(|it| turns(name, it).or(loses(name, it))).collect()
+        }
+        (Kind::Exchange, Action::Replace) if replacing == Replacing::InPlace => Vec::new(),
         (Kind::Queue, Action::Replace) => vec![format!(
             "the queue `{name}` is another one afterwards: messages waiting in it must be moved first"
         )],
@@ -154,6 +172,29 @@ fn cannot_be_undone(change: &Change, was: Option<&Object>) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// What becomes of messages whose queue becomes another one.
+fn turns(queue: &str, it: &Difference) -> Option<String> {
+    let (before, after) = (it.before.as_deref(), it.after.as_deref());
+    match it.property.as_str() {
+        "durable" if after == Some("false") => {
+            Some(format!("messages of the queue `{queue}` do not outlive the broker any more"))
+        }
+        "arguments.x-queue-type" if it.identity && after.is_some_and(is_stream) => Some(format!(
+            "the queue `{queue}` becomes a stream: its messages lose their retries, priorities and \
+             expirations"
+        )),
+        "arguments.x-queue-type" if it.identity && before.is_some_and(is_stream) => Some(format!(
+            "the stream `{queue}` becomes a queue: all that it keeps is delivered, each message to \
+             one consumer, and goes with its ack"
+        )),
+        _ => None,
+    }
+}
+
+fn is_stream(queue_type: &str) -> bool {
+    queue_type.trim_matches('"') == "stream"
 }
 
 /// What a changed property does to messages that wait already.

@@ -28,9 +28,6 @@ pub fn carry_out<H: Host>(
     options: &Options,
 ) -> Result<Applied, Vec<String>> {
     let mut failed = Vec::new();
-    for name in &gone.replaced {
-        remove_queue(host, name, options, &mut failed);
-    }
     let mut applied = match apply_as(host, declared, sources, Identity::Replace) {
         Ok(applied) => applied,
         Err(texts) => {

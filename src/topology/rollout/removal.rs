@@ -20,7 +20,7 @@ pub struct Removals {
     pub bindings: Vec<Binding>,
     pub queues: Vec<String>,
     pub exchanges: Vec<String>,
-    /// Queues that are made anew, as other ones of the same name.
+    /// Queues that become other ones of the same name.
     pub replaced: Vec<String>,
 }
 

@@ -21,7 +21,8 @@ fn topology(text: &str) -> Topology {
 /// A broker that has what the files declare.
 fn as_declared(text: &str) -> Observed {
     let topology = topology(text);
-    let mut observed = Observed { sources: sources(text), ..Observed::default() };
+    let mut observed =
+        Observed { sources: sources(text), replaces_in_place: true, ..Observed::default() };
     for vhost in topology.vhosts.values() {
         let mut seen = observed::Vhost::default();
         for it in vhost.exchanges.values() {
@@ -135,6 +136,30 @@ fn another_type_is_another_exchange_and_what_is_protected_stays() {
     let protected = OLD.replace("\"direct\"", "\"direct\"\nprotected = true");
     let rollout = roll(&as_declared(&protected), &new, &Options::default());
     assert!(rollout.refusals[0].contains("`orders` is protected"), "{rollout:?}");
+}
+
+#[test]
+fn a_queue_is_replaced_with_its_messages_where_the_broker_can_do_that() {
+    let mut observed = as_declared(OLD);
+    let vhost = observed.vhosts.get_mut("/").expect("it is there");
+    let billing = vhost.queues.get_mut("billing").expect("it is there");
+    (billing.n_messages, billing.n_consumers) = (12, 1);
+    let transient = OLD.replace("retry = {}", "durable = false");
+    let rollout = roll(&observed, &transient, &Options::default());
+    assert_eq!(steps_of(&rollout)[0], (StepAction::ReplaceQueue, "billing"));
+    assert_eq!((rollout.stakes.len(), rollout.refusals.len()), (0, 0), "{rollout:?}");
+    let text = rollout.text();
+    assert!(text.contains("`billing`: 12 messages are kept in their order, 1 consumers stay"));
+    assert!(text.contains("messages of the queue `billing` do not outlive the broker any more"));
+    let stream = OLD.replace("retry = {}", "arguments = { x-queue-type = \"stream\" }");
+    let rollout = roll(&observed, &stream, &Options::default());
+    assert_eq!(rollout.refusals, [""; 0]);
+    let text = rollout.text();
+    assert!(text.contains("1 consumers are cancelled"), "{text}");
+    assert!(text.contains("the queue `billing` becomes a stream"), "{text}");
+    observed.replaces_in_place = false;
+    let anew = roll(&observed, &transient, &Options::default());
+    assert!(anew.refusals[0].contains("with 12 messages and 1 consumers"), "{anew:?}");
 }
 
 #[test]
