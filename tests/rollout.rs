@@ -471,3 +471,34 @@ async fn the_broker_itself_is_a_side_of_diff_and_route() {
     let wrong = format!("http://guest:wrong@{address}");
     assert_eq!(world.run(&["plan", "--api", &wrong]).await.0, 4);
 }
+
+/// An apply that ended before its first step, and one of other files than the broker is started with.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_that_was_interrupted_is_finished_at_the_start() {
+    let world = World::new().await;
+    world.apply(&shaped(DURABLE)).await;
+    let channel = world.channel("shop").await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    assert!(publish(&channel, "orders", "created").await);
+    let World { server, folder } = world;
+    server.stop().await;
+    let data = folder.path().join("data");
+    let file = data.join(rollout::APPLIED);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/topology/2.json");
+    fs::copy(golden, &file).expect("copied");
+    let other = Source { path: "b.toml".to_owned(), text: shaped(DURABLE) };
+    start(&data, &[other], false).await.stop().await;
+    assert!(fs::read_to_string(&file).expect("there").contains("unfinished"), "it is not its own");
+
+    let kept = rollout::kept(&data).expect("readable");
+    let server = start(&data, &kept, false).await;
+    assert!(!fs::read_to_string(&file).expect("there").contains("unfinished"));
+    let world = World { server, folder };
+    world.write(&kept[0].text);
+    assert_eq!(world.run(&["drift"]).await, (0, "no drift\n".to_owned()));
+    let channel = world.channel("shop").await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    assert!(publish(&channel, "orders", "anything").await);
+    assert_eq!(drain(&channel, "invoices").await, ["m"]);
+    world.server.stop().await;
+}

@@ -99,7 +99,7 @@ pub(in crate::server) struct Work {
 /// How long acks wait for something to ride along with.
 const ACK_LINGER: Duration = Duration::from_millis(5);
 
-/// How often and how long a thread waits for the log that has queues to itself meanwhile.
+/// How often and how long a thread waits for the log.
 const ROOM_LOOKS: u32 = 5000;
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
 
@@ -297,6 +297,17 @@ impl Log {
             }
             room.await;
         }
+    }
+
+    /// Waits for `batch` on a thread that may wait; `false` when that takes too long.
+    pub(in crate::server) fn wait_until_durable(&self, batch: BatchId) -> bool {
+        for _ in 0..ROOM_LOOKS {
+            if self.durable() >= batch {
+                return true;
+            }
+            std::thread::sleep(ROOM_PAUSE);
+        }
+        false
     }
 
     /// As [`Log::room`], for a thread that may wait, and not for longer than a few seconds.
