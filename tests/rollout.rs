@@ -23,6 +23,7 @@ use lapin::options::BasicGetOptions;
 use lapin::options::BasicPublishOptions;
 use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
+use lapin::options::QueueBindOptions;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::AMQPValue;
 use lapin::types::FieldTable;
@@ -501,4 +502,39 @@ async fn an_apply_that_was_interrupted_is_finished_at_the_start() {
     assert!(publish(&channel, "orders", "anything").await);
     assert_eq!(drain(&channel, "invoices").await, ["m"]);
     world.server.stop().await;
+}
+
+/// Bindings that clients made go to the files that declare what they lead to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_bound_is_adopted_into_the_files_that_declare_it() {
+    let world = World::new().await;
+    let file = "# Orders of all shops.\n[exchanges.orders]\ntype = \"topic\"\n\n\
+        [queues.billing] # of accounting\nbindings = [\n  \
+        { exchange = \"orders\", key = \"created\" }, # every order\n]\nttl = \"1d\"\n";
+    world.apply(file).await;
+    let channel = world.channel("shop").await;
+    let spy = channel.queue_declare("spy".into(), durable(), FieldTable::default());
+    spy.await.expect("declared");
+    for (queue, key) in [("billing", "paid"), ("spy", "#")] {
+        let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+        let bound = channel.queue_bind(queue.into(), "orders".into(), key.into(), options, none);
+        bound.await.expect("it may");
+    }
+    let (code, text) = world.run(&["adopt", "--to", "topology/adopted.toml"]).await;
+    let said = "changed topology/a.toml\n  orders → billing (paid)\nwrote topology/adopted.toml\n";
+    assert_eq!((code, text.as_str()), (0, said));
+    let path = |name: &str| world.folder.path().join("topology").join(name);
+    let expected = file.replace(
+        " # every order\n",
+        " # every order\n  { exchange = \"orders\", key = \"paid\" },\n",
+    );
+    assert_eq!(fs::read_to_string(path("a.toml")).expect("there"), expected);
+    let adopted = fs::read_to_string(path("adopted.toml")).expect("there");
+    assert!(adopted.contains("bindings = [{ exchange = \"orders\", key = \"#\" }]"), "{adopted}");
+    assert_eq!(fs::read_dir(path("")).expect("a folder").count(), 2, "nothing is left beside");
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(world.run(&["drift"]).await, (0, "no drift\n".to_owned()));
+    let (code, text) = world.run(&["adopt", "--to", "topology/adopted.toml"]).await;
+    assert_eq!((code, text.as_str()), (0, "there is nothing to adopt in the vhost `/`\n"));
 }

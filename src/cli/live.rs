@@ -61,11 +61,15 @@ impl Live {
 
     /// What the broker has, in the words of files.
     pub(in crate::cli) fn topology(&self) -> Result<Topology, Exit> {
-        let answer = self.get("/v1/topology/live")?;
-        let observed: Observed = serde_json::from_value(answer["observed"].clone())
-            .map_err(|error| self.broken(&error.to_string()))?;
+        let observed = self.observed()?;
         let applied = topology::check(&observed.sources, files::today()).topology;
         Ok(present::topology(&observed, &applied))
+    }
+
+    pub(in crate::cli) fn observed(&self) -> Result<Observed, Exit> {
+        let answer = self.get("/v1/topology/live")?;
+        serde_json::from_value(answer["observed"].clone())
+            .map_err(|error| self.broken(&error.to_string()))
     }
 
     /// RabbitMQ's definitions of everything.
