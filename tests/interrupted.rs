@@ -112,13 +112,22 @@ fn is_unfinished(folder: &Path) -> bool {
     fs::read_to_string(applied(folder)).is_ok_and(|it| it.contains("\"unfinished\""))
 }
 
-async fn publish(channel: &Channel, n: u32) {
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let persistent = BasicProperties::default().with_delivery_mode(2);
-    let (exchange, key, body) = ("orders".into(), "created".into(), n.to_string());
-    let sent = channel.basic_publish(exchange, key, options, body.as_bytes(), persistent);
-    let confirm = sent.await.expect("sent").await.expect("confirmed");
-    assert!(confirm.is_ack() && confirm.take_message().is_none(), "message {n}");
+/// Publishes numbers from `first` on, each routed, until the broker is gone; those confirmed, and
+/// the next that was never sent.
+async fn publish(channel: Channel, first: u32) -> (Vec<u32>, u32) {
+    let mut confirmed = Vec::new();
+    for n in first.. {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let (exchange, key, body) = ("orders".into(), "created".into(), n.to_string());
+        let sent = channel.basic_publish(exchange, key, options, body.as_bytes(), persistent);
+        let Ok(Ok(confirm)) = async { Ok::<_, lapin::Error>(sent.await?.await) }.await else {
+            return (confirmed, n + 1);
+        };
+        assert!(confirm.is_ack() && confirm.take_message().is_none(), "message {n}");
+        confirmed.push(n);
+    }
+    (confirmed, u32::MAX)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,14 +139,11 @@ async fn a_kill_while_files_are_applied_loses_nothing_and_leaves_nothing_behind(
     fs::write(&file, topology("a", false)).expect("written");
     let (code, text) = broker.run(folder, &["apply", "--yes", "a.toml"]);
     assert_eq!(code, Some(0), "{text}");
-    let (mut n_published, mut n_interrupted) = (0, 0);
+    let (mut confirmed, mut next, mut n_interrupted) = (Vec::new(), 0, 0);
     for round in 0..6u32 {
         let channel = broker.channel().await;
         channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
-        for _ in 0..20 {
-            publish(&channel, n_published).await;
-            n_published += 1;
-        }
+        let publisher = tokio::spawn(publish(channel, next));
         let name = if round % 2 == 0 { "b" } else { "a" };
         fs::write(&file, topology(name, round % 2 == 0)).expect("written");
         let mut apply = broker.command(folder, &["apply", "--yes", "a.toml"]);
@@ -151,6 +157,9 @@ async fn a_kill_while_files_are_applied_loses_nothing_and_leaves_nothing_behind(
         broker.kill();
         n_interrupted += u32::from(is_unfinished(folder));
         apply.wait().expect("it ended");
+        let (more, first) = publisher.await.expect("every message had a way");
+        confirmed.extend(more);
+        next = first;
         broker = Broker::start(folder);
         assert!(!is_unfinished(folder), "round {round}");
         let drift = broker.run(folder, &["drift", "a.toml"]);
@@ -159,11 +168,13 @@ async fn a_kill_while_files_are_applied_loses_nothing_and_leaves_nothing_behind(
     assert!(n_interrupted > 0, "it was never early enough");
     let channel = broker.channel().await;
     let no_ack = BasicGetOptions { no_ack: true };
-    for n in 0..n_published {
-        let got = channel.basic_get("kept".into(), no_ack).await.expect("it is there");
-        let body = got.unwrap_or_else(|| panic!("message {n} is lost")).delivery.data;
-        assert_eq!(body, n.to_string().as_bytes());
+    let mut all: Vec<u32> = Vec::new();
+    while let Some(got) = channel.basic_get("kept".into(), no_ack).await.expect("it is there") {
+        let body = String::from_utf8(got.delivery.data.clone()).expect("text");
+        all.push(body.parse().expect("a number"));
     }
-    assert!(channel.basic_get("kept".into(), no_ack).await.expect("it is there").is_none());
+    assert!(all.is_sorted_by(|a, b| a < b), "each once, and in order");
+    let lost: Vec<&u32> = confirmed.iter().filter(|it| all.binary_search(it).is_err()).collect();
+    assert!(lost.is_empty() && !confirmed.is_empty(), "lost: {lost:?}");
     broker.kill();
 }

@@ -333,6 +333,37 @@ async fn a_queue_is_replaced_with_its_backlog_in_order() {
     world.server.stop().await;
 }
 
+/// More than the log takes at a time, all of it in memory only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_becomes_durable_as_a_whole() {
+    const N: u8 = 200;
+    let world = World::new().await;
+    world.apply(&shaped(TRANSIENT)).await;
+    let channel = world.channel("shop").await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let mut confirms = Vec::new();
+    for n in 0..N {
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let (options, body) = (BasicPublishOptions::default(), vec![n; 200_000]);
+        let sent = channel.basic_publish("".into(), "billing".into(), options, &body, persistent);
+        confirms.push(sent.await.expect("sent"));
+    }
+    for confirm in confirms {
+        assert!(confirm.await.expect("confirmed").is_ack());
+    }
+    world.apply(&shaped(DURABLE)).await;
+    let world = world.restarted().await;
+    let channel = world.channel("end").await;
+    let no_ack = BasicGetOptions { no_ack: true };
+    for n in 0..N {
+        let got = channel.basic_get("billing".into(), no_ack).await.expect("it is there");
+        let body = got.expect("a message").delivery.data;
+        assert!(body.len() == 200_000 && body.iter().all(|it| *it == n), "{n}");
+    }
+    assert!(channel.basic_get("billing".into(), no_ack).await.expect("there").is_none());
+    world.server.stop().await;
+}
+
 /// Publishes numbers in order until it is told to stop, each confirmed and routed; how many.
 async fn publish_numbers(channel: Channel, stop: Arc<AtomicBool>) -> u64 {
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");

@@ -86,6 +86,8 @@ pub struct MemoryPorts<C> {
 pub struct Logged {
     pub message: Message,
     pub mark: Mark,
+    /// When its retry is due, if it waits for one.
+    pub due: Option<Timestamp>,
     pub level: u8,
     pub expires_at: Timestamp,
 }
@@ -166,6 +168,7 @@ impl<C> MemoryPorts<C> {
             let logged = Logged {
                 message: message.clone(),
                 mark: Mark::default(),
+                due: None,
                 level: target.level,
                 expires_at: target.expires_at,
             };
@@ -373,9 +376,10 @@ impl<C: Clients> Ports for MemoryPorts<C> {
         self.log.remove(&(queue, seq));
     }
 
-    fn remember(&mut self, queue: QueueId, seq: Seq, mark: &Mark, _: Option<Timestamp>) {
+    fn remember(&mut self, queue: QueueId, seq: Seq, mark: &Mark, due: Option<Timestamp>) {
         if let Some(logged) = self.log.get_mut(&(queue, seq)) {
             logged.mark = mark.clone();
+            logged.due = due;
         }
     }
 

@@ -169,7 +169,11 @@ impl<'a> Host for Turn<'a> {
         let mut state = live.state.lock();
         let queue = state.as_mut()?;
         self.ports.current = id;
+        let (was_stream, totals) = (queue.settings().stream.is_some(), *queue.totals());
         let (result, changes) = work(&mut definitions.vhost, queue, &mut self.ports);
+        if was_stream != queue.settings().stream.is_some() {
+            self.node.retired(was_stream).lock().add(&totals);
+        }
         let batch = self.node.log.append_unit(&mut [], &[], &changes);
         Some((result, batch))
     }

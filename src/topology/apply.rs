@@ -144,7 +144,12 @@ fn conflicts<H: Host>(
         let Some(there) = vhost.queue(&queue.name) else { continue };
         let name = format!("queue '{}'", queue.name);
         let place = sources.cite(queue.origin);
-        if identity == Identity::Keep {
+        if there.exclusive.is_some() {
+            found.push(format!(
+                "{name} is declared at {place} and belongs to one connection now; close that, or \
+                 give one of them another name"
+            ));
+        } else if identity == Identity::Keep {
             let durable = ("durable", there.durable.to_string(), queue.durable.to_string());
             found.extend(conflict(&name, &place, durable));
         }

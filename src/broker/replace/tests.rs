@@ -192,6 +192,7 @@ fn a_queue_that_becomes_durable_has_its_persistent_messages_in_the_log() {
     assert_eq!(logged(&world, id), [0, 1, 2, 3, 5]);
     let first = world.ports.log.values().next().expect("five");
     assert_eq!((first.mark.attempts, first.mark.returns), (1, 1));
+    assert_eq!(first.due, Some(Timestamp::from_millis(1001)));
     assert!(world.definitions.values().any(|it| matches!(it, Definition::Queue { .. })));
     publish(&mut world, 6, 2);
     assert_eq!(logged(&world, id), [0, 1, 2, 3, 5, 6]);

@@ -14,7 +14,8 @@ use crate::queue::stream::numbering::Numbering;
 use crate::queue::work::WorkQueue;
 
 impl Stream {
-    /// The stream of all that is in a queue, whatever state it is in; the log has all of it.
+    /// The stream of all that is in a queue, whatever state it is in; the log has all of it. What
+    /// it counts begins anew, since queues and streams are counted apart.
     pub(in crate::queue) fn of_queue(
         queue: WorkQueue,
         settings: Settings,
@@ -47,7 +48,6 @@ impl Stream {
         stream.visible = next;
         stream.numbering = Numbering::new(&[(first.0, 0)]);
         stream.next_delivery = queue.next_delivery;
-        stream.totals = queue.totals;
         stream.latency = queue.latency;
         stream.incoming = queue.incoming;
         stream.arrivals = queue.arrivals;
@@ -79,7 +79,6 @@ impl Stream {
         queue.ready_bytes = self.bytes;
         queue.arrivals = self.arrivals;
         queue.next_delivery = self.next_delivery;
-        queue.totals = self.totals;
         queue.latency = self.latency;
         queue.incoming = self.incoming;
         queue.logged = true;
