@@ -15,6 +15,7 @@ use railpost::amqp::id::QueueId;
 use railpost::amqp::id::Seq;
 use railpost::amqp::time::Timestamp;
 use railpost::server::disk::DataFolder;
+use railpost::server::rollout;
 use railpost::storage::batch::Batch;
 use railpost::storage::config::Config;
 use railpost::storage::disk::Disk;
@@ -388,4 +389,26 @@ fn the_drawings_fit_checkpoints_and_chunks() {
 fn nothing_in_the_golden_directory_is_unknown() {
     let (_place, folder) = golden_copy();
     assert_eq!(folder.list().unwrap().len(), files(&golden()).len());
+}
+
+/// The files that were applied last, as every version wrote them; what this one writes is as it was.
+#[test]
+fn the_applied_files_of_every_format_are_read() {
+    let place = tempfile::tempdir().expect("the disk works");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/topology");
+    for (format, declares) in [(1, "queues.billing"), (2, "queues.invoices")] {
+        let (from, to) = (place.path().join(format!("{format}")), place.path().join("to"));
+        [&from, &to].into_iter().for_each(|it| fs::create_dir_all(it).expect("the disk works"));
+        let bytes = fs::read(golden.join(format!("{format}.json"))).expect("it is there");
+        fs::write(from.join(rollout::APPLIED), &bytes).expect("the disk works");
+        let [source] = &rollout::kept(&from).expect("it is read")[..] else { panic!("one file") };
+        assert!(source.text.contains(declares));
+        rollout::copy_kept(&from, &to).expect("it is copied");
+        let copy = fs::read(to.join(rollout::APPLIED)).expect("it is there");
+        assert_eq!(copy, bytes, "format {format}");
+    }
+    let newer = place.path().join("to").join(rollout::APPLIED);
+    fs::write(newer, "{ \"format\": 3, \"sources\": [] }").expect("the disk works");
+    let error = rollout::kept(&place.path().join("to")).expect_err("nobody knows it");
+    assert_eq!(error.to_string(), "its format is 3, and 2 is known");
 }

@@ -2,20 +2,30 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests have files, processes and a network")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use futures_lite::StreamExt as _;
 use lapin::BasicProperties;
 use lapin::Channel;
 use lapin::Connection;
 use lapin::ConnectionProperties;
+use lapin::options::BasicAckOptions;
 use lapin::options::BasicConsumeOptions;
 use lapin::options::BasicGetOptions;
 use lapin::options::BasicPublishOptions;
+use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
+use lapin::options::QueueBindOptions;
 use lapin::options::QueueDeclareOptions;
+use lapin::types::AMQPValue;
 use lapin::types::FieldTable;
 use railpost::server::config::Http;
 use railpost::server::config::ServerConfig;
@@ -81,6 +91,16 @@ impl World {
         self.write(text);
         let (code, text) = self.run(&["apply", "--yes"]).await;
         assert_eq!(code, 0, "{text}");
+    }
+
+    /// The same broker, stopped and started again with what it was told last.
+    async fn restarted(self) -> World {
+        let World { server, folder } = self;
+        server.stop().await;
+        let data = folder.path().join("data");
+        let kept = rollout::kept(&data).expect("readable");
+        let server = start(&data, &kept, true).await;
+        World { server, folder }
     }
 
     async fn channel(&self, user: &str) -> Channel {
@@ -214,6 +234,232 @@ async fn nothing_is_unroutable_while_an_exchange_is_replaced_and_a_queue_moves()
     assert!(publisher.await.expect("every message had a way") > 0);
 }
 
+/// What a queue is, as a line of a file.
+const DURABLE: &str = "";
+const TRANSIENT: &str = "durable = false\n";
+const STREAM: &str = "arguments = { x-queue-type = \"stream\" }\n";
+
+/// A direct exchange and a queue of this shape.
+fn shaped(shape: &str) -> String {
+    format!(
+        "[exchanges.orders]\ntype = \"direct\"\n[queues.billing]\n{shape}\
+         bindings = [{{ exchange = \"orders\", key = \"created\" }}]\n"
+    )
+}
+
+fn text(data: &[u8]) -> String {
+    String::from_utf8(data.to_vec()).expect("text")
+}
+
+/// Reads a stream from its first message; acks and returns `n` of them.
+async fn read_stream(channel: &Channel, n: usize) -> Vec<String> {
+    channel.basic_qos(500, BasicQosOptions::default()).await.expect("it may");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
+    let (tag, options) = ("reader".into(), BasicConsumeOptions::default());
+    let consumer = channel.basic_consume("billing".into(), tag, options, arguments);
+    let mut consumer = consumer.await.expect("it may");
+    let mut all = Vec::new();
+    while all.len() < n {
+        let delivery = consumer.next().await.expect("more").expect("no error");
+        delivery.ack(BasicAckOptions::default()).await.expect("acked");
+        all.push(text(&delivery.data));
+    }
+    all
+}
+
+/// Gets and acks all that is in a queue.
+async fn drain(channel: &Channel, queue: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let options = BasicGetOptions { no_ack: true };
+    while let Some(got) = channel.basic_get(queue.into(), options).await.expect("it is there") {
+        all.push(text(&got.delivery.data));
+    }
+    all
+}
+
+/// Longer than what a queue keeps in memory, over two restarts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_replaced_with_its_backlog_in_order() {
+    const N: usize = 9000;
+    let world = World::new().await;
+    world.apply(&shaped(DURABLE)).await;
+    let channel = world.channel("shop").await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let mut confirms = Vec::new();
+    for n in 0..N {
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let (options, body) = (BasicPublishOptions::default(), n.to_string());
+        let (exchange, key) = ("orders".into(), "created".into());
+        let sent = channel.basic_publish(exchange, key, options, body.as_bytes(), persistent);
+        confirms.push(sent.await.expect("sent"));
+    }
+    for confirm in confirms {
+        assert!(confirm.await.expect("confirmed").is_ack());
+    }
+    // One of them is out, and its consumer goes with the queue.
+    channel.basic_qos(1, BasicQosOptions::default()).await.expect("it may");
+    let (tag, options) = ("worker".into(), BasicConsumeOptions::default());
+    let consumer = channel.basic_consume("billing".into(), tag, options, FieldTable::default());
+    let mut consumer = consumer.await.expect("it may");
+    let out = consumer.next().await.expect("one").expect("no error");
+    world.write(&shaped(STREAM));
+    let (code, plan) = world.run(&["plan"]).await;
+    assert_eq!(code, 0, "{plan}");
+    let says = "queue `billing`: 9000 messages are kept in their order, 1 consumers are cancelled";
+    assert!(plan.contains(says), "{plan}");
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(consumer.next().await.is_none_or(|it| it.is_err()), "it was cancelled");
+    out.ack(BasicAckOptions::default()).await.expect("it may, and does nothing");
+    assert!(publish(&channel, "orders", "created").await);
+
+    let mut expected: Vec<String> = (0..N).map(|it| it.to_string()).collect();
+    expected.push("m".to_owned());
+    assert_eq!(read_stream(&world.channel("a").await, N + 1).await, expected);
+    let world = world.restarted().await;
+    assert_eq!(world.run(&["plan", "--check"]).await.0, 0);
+    assert_eq!(read_stream(&world.channel("b").await, N + 1).await, expected);
+
+    world.apply(&shaped(TRANSIENT)).await;
+    world.apply(&shaped(DURABLE)).await;
+    let channel = world.channel("c").await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    assert!(publish(&channel, "orders", "created").await);
+    expected.push("m".to_owned());
+    let world = world.restarted().await;
+    assert_eq!(world.run(&["plan", "--check"]).await.0, 0);
+    assert_eq!(drain(&world.channel("d").await, "billing").await, expected);
+    world.server.stop().await;
+}
+
+/// More than the log takes at a time, all of it in memory only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_becomes_durable_as_a_whole() {
+    const N: u8 = 200;
+    let world = World::new().await;
+    world.apply(&shaped(TRANSIENT)).await;
+    let channel = world.channel("shop").await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let mut confirms = Vec::new();
+    for n in 0..N {
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let (options, body) = (BasicPublishOptions::default(), vec![n; 200_000]);
+        let sent = channel.basic_publish("".into(), "billing".into(), options, &body, persistent);
+        confirms.push(sent.await.expect("sent"));
+    }
+    for confirm in confirms {
+        assert!(confirm.await.expect("confirmed").is_ack());
+    }
+    world.apply(&shaped(DURABLE)).await;
+    let world = world.restarted().await;
+    let channel = world.channel("end").await;
+    let no_ack = BasicGetOptions { no_ack: true };
+    for n in 0..N {
+        let got = channel.basic_get("billing".into(), no_ack).await.expect("it is there");
+        let body = got.expect("a message").delivery.data;
+        assert!(body.len() == 200_000 && body.iter().all(|it| *it == n), "{n}");
+    }
+    assert!(channel.basic_get("billing".into(), no_ack).await.expect("there").is_none());
+    world.server.stop().await;
+}
+
+/// Publishes numbers in order until it is told to stop, each confirmed and routed; how many.
+async fn publish_numbers(channel: Channel, stop: Arc<AtomicBool>) -> u64 {
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let mut n = 0u64;
+    while !stop.load(Ordering::Relaxed) {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let (exchange, key, body) = ("orders".into(), "created".into(), n.to_string());
+        let sent = channel.basic_publish(exchange, key, options, body.as_bytes(), persistent);
+        let confirm = sent.await.expect("sent").await.expect("confirmed");
+        assert!(confirm.is_ack(), "message {n} was refused");
+        assert!(confirm.take_message().is_none(), "message {n} went nowhere");
+        n += 1;
+    }
+    n
+}
+
+/// Consumes and acks what is in `billing`, whatever kind of queue it is; a new subscription when
+/// the last one was cancelled. Returns all it saw.
+async fn work(channel: Channel, stop: Arc<AtomicBool>) -> BTreeSet<u64> {
+    channel.basic_qos(10, BasicQosOptions::default()).await.expect("it may");
+    let mut seen = BTreeSet::new();
+    for subscription in 0.. {
+        let (tag, options) = (format!("s{subscription}"), BasicConsumeOptions::default());
+        let consumer =
+            channel.basic_consume("billing".into(), tag.into(), options, FieldTable::default());
+        let mut consumer = consumer.await.expect("the queue is always there");
+        let mut last = None;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return seen;
+            }
+            let delivery = match tokio::time::timeout(PAUSE, consumer.next()).await {
+                Err(_) => continue,
+                Ok(None | Some(Err(_))) => break,
+                Ok(Some(Ok(delivery))) => delivery,
+            };
+            let number: u64 = text(&delivery.data).parse().expect("a number");
+            if !delivery.redelivered {
+                assert!(last < Some(number), "{number} came behind {last:?}");
+                last = Some(number);
+            }
+            seen.insert(number);
+            delivery.ack(BasicAckOptions::default()).await.expect("it may");
+        }
+    }
+    seen
+}
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Under continuous confirmed publishing nothing is lost, nothing unroutable, nothing out of order,
+/// whatever is applied.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_while_everything_is_replaced_under_load() {
+    let file = |kind: &str, billing: &str, audit: &str, more: &str| {
+        format!(
+            "[exchanges.orders]\ntype = \"{kind}\"\n\
+             [queues.billing]\n{billing}bindings = [{{ exchange = \"orders\", key = \"created\" }}]\n\
+             [queues.audit]\n{audit}bindings = [{{ exchange = \"orders\", key = \"created\" }}]\n{more}"
+        )
+    };
+    let invoices = "[queues.invoices]\nbindings = [{ exchange = \"orders\", key = \"created\" }]\n";
+    let world = World::new().await;
+    let first = file("direct", DURABLE, DURABLE, "");
+    world.apply(&first).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let publisher = publish_numbers(world.channel("shop").await, Arc::clone(&stop));
+    let publisher = tokio::spawn(publisher);
+    let worker = tokio::spawn(work(world.channel("worker").await, Arc::clone(&stop)));
+    let applied = [
+        file("topic", DURABLE, TRANSIENT, invoices),
+        file("topic", STREAM, DURABLE, ""),
+        file("fanout", STREAM, STREAM, invoices),
+        file("direct", TRANSIENT, TRANSIENT, ""),
+        file("topic", STREAM, DURABLE, invoices),
+        file("direct", DURABLE, STREAM, ""),
+        first,
+    ];
+    for text in &applied {
+        world.write(text);
+        let (code, text) = world.run(&["apply", "--yes", "--delete", "invoices"]).await;
+        assert_eq!(code, 0, "{text}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    let n = publisher.await.expect("every message had a way");
+    let mut seen = worker.await.expect("it consumed");
+    assert!(n > 0 && !seen.is_empty());
+    let channel = world.channel("end").await;
+    seen.extend(drain(&channel, "billing").await.iter().map(|it| it.parse::<u64>().expect("one")));
+    assert_eq!(seen, (0..n).collect());
+    let all: Vec<String> = (0..n).map(|it| it.to_string()).collect();
+    assert_eq!(drain(&channel, "audit").await, all);
+    assert_eq!(world.run(&["drift"]).await, (0, "no drift\n".to_owned()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_without_files_goes_on_with_those_applied_last() {
     let world = World::new().await;
@@ -288,4 +534,70 @@ async fn an_exchange_comes_to_hold_messages_back_and_does_not_go() {
         assert_eq!(code, 5, "{text}");
         assert!(text.contains("holds messages back that would go with it"), "{text}");
     }
+}
+
+/// An apply that ended before its first step, and one of other files than the broker is started with.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_that_was_interrupted_is_finished_at_the_start() {
+    let world = World::new().await;
+    world.apply(&shaped(DURABLE)).await;
+    let channel = world.channel("shop").await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    assert!(publish(&channel, "orders", "created").await);
+    let World { server, folder } = world;
+    server.stop().await;
+    let data = folder.path().join("data");
+    let file = data.join(rollout::APPLIED);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/topology/2.json");
+    fs::copy(golden, &file).expect("copied");
+    let other = Source { path: "b.toml".to_owned(), text: shaped(DURABLE) };
+    start(&data, &[other], false).await.stop().await;
+    assert!(fs::read_to_string(&file).expect("there").contains("unfinished"), "it is not its own");
+
+    let kept = rollout::kept(&data).expect("readable");
+    let server = start(&data, &kept, false).await;
+    assert!(!fs::read_to_string(&file).expect("there").contains("unfinished"));
+    let world = World { server, folder };
+    world.write(&kept[0].text);
+    assert_eq!(world.run(&["drift"]).await, (0, "no drift\n".to_owned()));
+    let channel = world.channel("shop").await;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    assert!(publish(&channel, "orders", "anything").await);
+    assert_eq!(drain(&channel, "invoices").await, ["m"]);
+    world.server.stop().await;
+}
+
+/// Bindings that clients made go to the files that declare what they lead to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_bound_is_adopted_into_the_files_that_declare_it() {
+    let world = World::new().await;
+    let file = "# Orders of all shops.\n[exchanges.orders]\ntype = \"topic\"\n\n\
+        [queues.billing] # of accounting\nbindings = [\n  \
+        { exchange = \"orders\", key = \"created\" }, # every order\n]\nttl = \"1d\"\n";
+    world.apply(file).await;
+    let channel = world.channel("shop").await;
+    let spy = channel.queue_declare("spy".into(), durable(), FieldTable::default());
+    spy.await.expect("declared");
+    for (queue, key) in [("billing", "paid"), ("spy", "#")] {
+        let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+        let bound = channel.queue_bind(queue.into(), "orders".into(), key.into(), options, none);
+        bound.await.expect("it may");
+    }
+    let (code, text) = world.run(&["adopt", "--to", "topology/adopted.toml"]).await;
+    let said = "changed topology/a.toml\n  orders → billing (paid)\nwrote topology/adopted.toml\n";
+    assert_eq!((code, text.as_str()), (0, said));
+    let path = |name: &str| world.folder.path().join("topology").join(name);
+    let expected = file.replace(
+        " # every order\n",
+        " # every order\n  { exchange = \"orders\", key = \"paid\" },\n",
+    );
+    assert_eq!(fs::read_to_string(path("a.toml")).expect("there"), expected);
+    let adopted = fs::read_to_string(path("adopted.toml")).expect("there");
+    assert!(adopted.contains("bindings = [{ exchange = \"orders\", key = \"#\" }]"), "{adopted}");
+    assert_eq!(fs::read_dir(path("")).expect("a folder").count(), 2, "nothing is left beside");
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(world.run(&["drift"]).await, (0, "no drift\n".to_owned()));
+    let (code, text) = world.run(&["adopt", "--to", "topology/adopted.toml"]).await;
+    assert_eq!((code, text.as_str()), (0, "there is nothing to adopt in the vhost `/`\n"));
 }

@@ -124,7 +124,11 @@ fn bindings_at(vhost: &Vhost, name: &str) -> Vec<(ExchangeName, Binding)> {
 }
 
 /// How the log keeps a binding, and whether it does: when both ends last.
-fn definition_of(vhost: &Vhost, source: &str, binding: &Binding) -> (Definition, bool) {
+pub(in crate::broker) fn definition_of(
+    vhost: &Vhost,
+    source: &str,
+    binding: &Binding,
+) -> (Definition, bool) {
     let from_durable = vhost.table.exchange(source).is_some_and(|it| it.durable);
     let (to_exchange, destination, to_durable) = match &binding.destination {
         Destination::Queue(id) => {

@@ -31,7 +31,8 @@ pub fn with_queue<H: Host, R>(
     })
 }
 
-fn carry_out<P: Ports>(queue: QueueId, effect: Effect, ports: &mut P) {
+/// Carries out one effect of a queue that is borrowed.
+pub(in crate::broker) fn carry_out<P: Ports>(queue: QueueId, effect: Effect, ports: &mut P) {
     match effect {
         Effect::Erase { seq, cause } => ports.erase(queue, seq, cause),
         Effect::Remember { seq, mark, due } => ports.remember(queue, seq, &mark, due),

@@ -46,6 +46,14 @@ pub trait Host {
         work: impl FnOnce(&mut Queue, &mut Self::Ports) -> R,
     ) -> Option<R>;
 
+    /// Works with the definitions and one queue while nobody else looks at either, and makes
+    /// changes to what the log has defined, all in one unit; the batch that has it.
+    fn replace<R>(
+        &mut self,
+        id: QueueId,
+        work: impl FnOnce(&mut Vhost, &mut Queue, &mut Self::Ports) -> (R, Vec<Change>),
+    ) -> Option<(R, BatchId)>;
+
     fn new_queue_id(&mut self) -> QueueId;
 
     fn add_queue(&mut self, id: QueueId, queue: Queue);
@@ -116,6 +124,13 @@ pub trait Ports: Outlet {
     fn remember(&mut self, queue: QueueId, seq: Seq, mark: &Mark, due: Option<Timestamp>);
     fn may_have_delivered(&mut self, queue: QueueId, up_to: Seq);
     fn purge(&mut self, queue: QueueId, below: Seq, except: &[Seq]);
+
+    /// Has the log go on with this number in a queue; where it would have gone on.
+    fn number(&mut self, queue: QueueId, next: Seq) -> Seq;
+
+    /// Writes a message that is in a queue already; waits while the log is far behind.
+    fn write(&mut self, message: &Message, target: &mut Target) -> BatchId;
+
     fn wake(&mut self, queue: QueueId, at: Timestamp);
     fn fetch(&mut self, queue: QueueId, fetch: Fetch);
     fn later(&mut self, queue: QueueId, effect: Effect);

@@ -86,6 +86,8 @@ pub struct MemoryPorts<C> {
 pub struct Logged {
     pub message: Message,
     pub mark: Mark,
+    /// When its retry is due, if it waits for one.
+    pub due: Option<Timestamp>,
     pub level: u8,
     pub expires_at: Timestamp,
 }
@@ -156,6 +158,24 @@ impl<C: Clients> Memory<C> {
 }
 
 impl<C> MemoryPorts<C> {
+    /// Numbers a message in a durable queue, and keeps it if the log would.
+    fn write_down(&mut self, message: &Message, target: &mut Target) {
+        let next = self.next_seq.entry(target.queue).or_default();
+        let seq = *next;
+        *next = seq.next();
+        target.seq = Some(seq);
+        if target.stored {
+            let logged = Logged {
+                message: message.clone(),
+                mark: Mark::default(),
+                due: None,
+                level: target.level,
+                expires_at: target.expires_at,
+            };
+            self.log.insert((target.queue, seq), logged);
+        }
+    }
+
     fn load(&self, queue: QueueId, fetch: Fetch) -> Loaded {
         let load = |((_, seq), logged): (&(QueueId, Seq), &Logged)| LoadedMessage {
             seq: *seq,
@@ -183,7 +203,7 @@ impl<C> MemoryPorts<C> {
             }
             Fetch::Run { level, from, end, count, .. } => {
                 let all = self.log.range((queue, from)..(queue, end));
-                let of_level = all.filter(|(_, it)| it.level == level);
+                let of_level = all.filter(|(_, it)| level.is_none_or(|level| it.level == level));
                 let messages: Vec<LoadedMessage> = of_level.take(count).map(load).collect();
                 let next = match messages.last() {
                     Some(last) if messages.len() == count => last.seq.next(),
@@ -220,6 +240,17 @@ impl<C: Clients> Host for Memory<C> {
         Some(work(queue, &mut self.ports))
     }
 
+    fn replace<R>(
+        &mut self,
+        id: QueueId,
+        work: impl FnOnce(&mut Vhost, &mut Queue, &mut MemoryPorts<C>) -> (R, Vec<Change>),
+    ) -> Option<(R, BatchId)> {
+        let queue = self.queues.get_mut(&id)?;
+        self.ports.current = id;
+        let (result, changes) = work(&mut self.vhost, queue, &mut self.ports);
+        Some((result, self.append_unit(&mut [], &[], &changes)))
+    }
+
     fn new_queue_id(&mut self) -> QueueId {
         self.next_queue += 1;
         QueueId(self.next_queue)
@@ -242,19 +273,7 @@ impl<C: Clients> Host for Memory<C> {
         moved: Option<Moved>,
     ) -> BatchId {
         for target in targets.iter_mut().filter(|it| it.durable) {
-            let next = self.ports.next_seq.entry(target.queue).or_default();
-            let seq = *next;
-            *next = seq.next();
-            target.seq = Some(seq);
-            if target.stored {
-                let logged = Logged {
-                    message: message.clone(),
-                    mark: Mark::default(),
-                    level: target.level,
-                    expires_at: target.expires_at,
-                };
-                self.ports.log.insert((target.queue, seq), logged);
-            }
+            self.ports.write_down(message, target);
         }
         if let Some(moved) = moved {
             self.ports.log.remove(&(moved.queue, moved.seq));
@@ -357,9 +376,10 @@ impl<C: Clients> Ports for MemoryPorts<C> {
         self.log.remove(&(queue, seq));
     }
 
-    fn remember(&mut self, queue: QueueId, seq: Seq, mark: &Mark, _: Option<Timestamp>) {
+    fn remember(&mut self, queue: QueueId, seq: Seq, mark: &Mark, due: Option<Timestamp>) {
         if let Some(logged) = self.log.get_mut(&(queue, seq)) {
             logged.mark = mark.clone();
+            logged.due = due;
         }
     }
 
@@ -367,6 +387,15 @@ impl<C: Clients> Ports for MemoryPorts<C> {
 
     fn purge(&mut self, queue: QueueId, below: Seq, except: &[Seq]) {
         self.log.retain(|(it, seq), _| *it != queue || *seq >= below || except.contains(seq));
+    }
+
+    fn number(&mut self, queue: QueueId, next: Seq) -> Seq {
+        self.next_seq.insert(queue, next).unwrap_or_default()
+    }
+
+    fn write(&mut self, message: &Message, target: &mut Target) -> BatchId {
+        self.write_down(message, target);
+        BatchId(1)
     }
 
     fn wake(&mut self, queue: QueueId, at: Timestamp) {

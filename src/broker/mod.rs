@@ -22,6 +22,7 @@ pub mod parking;
 pub mod policy;
 pub mod publish;
 pub mod redrive;
+pub mod replace;
 pub mod reply_to;
 pub mod rules;
 pub mod schedule;

@@ -369,7 +369,8 @@ pub(in crate::cli) struct AdoptArgs {
     pub(in crate::cli) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) api: ApiArgs,
-    /// The file to write; one that is there is not overwritten.
+    /// The file to write; one that is there is not overwritten. Bindings go to the files that
+    /// declare what they lead to.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) to: PathBuf,
     #[arg(short = 'V', long, value_name = "NAME", default_value = "/")]

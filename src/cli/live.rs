@@ -85,6 +85,14 @@ impl Live {
         }
     }
 
+    /// What the broker has.
+    pub(in crate::cli) fn observed(&self) -> Result<Observed, Exit> {
+        match self {
+            Live::Railpost(it) => it.observed(),
+            Live::Rabbitmq(it) => it.observed(),
+        }
+    }
+
     /// What the broker has, in the words of files.
     pub(in crate::cli) fn topology(&self) -> Result<Topology, Exit> {
         match self {

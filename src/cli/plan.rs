@@ -18,6 +18,10 @@ use crate::cli::files;
 use crate::cli::live::Live;
 use crate::cli::rabbitmq::Done;
 use crate::cli::sound;
+use crate::topology;
+use crate::topology::Source;
+use crate::topology::adopt;
+use crate::topology::observed::Binding;
 use crate::topology::rabbitmq;
 use crate::topology::rollout::Options;
 use crate::topology::rollout::Rollout;
@@ -84,37 +88,71 @@ pub(in crate::cli) fn adopt(args: &AdoptArgs) -> Exit {
     or_exit(write_adopted(args))
 }
 
-/// Writes what clients declared on their own into a new file.
+/// Writes what clients declared on their own into a new file, and their bindings into the files
+/// that declare what they lead to.
 fn write_adopted(args: &AdoptArgs) -> Result<Exit, Exit> {
-    let rollout = rollout(&args.api, &args.paths, &Options::default())?;
+    let before = read(&args.paths)?;
+    let mut sources = before.clone();
+    let live = Live::new(&args.api)?;
+    let rollout = live.plan(&before, &Options::default())?;
     let chosen = rollout.undeclared.iter().filter(|it| it.vhost == args.vhost);
     let of = |kind: &str| -> BTreeSet<String> {
         chosen.clone().filter(|it| it.kind == kind).map(|it| it.name.clone()).collect()
     };
     let (exchanges, queues) = (of("exchange"), of("queue"));
-    if exchanges.is_empty() && queues.is_empty() {
-        println!("there is nothing to adopt in the vhost `{}`", args.vhost);
-    } else {
-        let mut definitions = Live::new(&args.api)?.definitions()?;
+    if !exchanges.is_empty() || !queues.is_empty() {
+        let mut definitions = live.definitions()?;
         keep_only(&mut definitions, &args.vhost, &exchanges, &queues);
         let imported = rabbitmq::import(&definitions.to_string()).map_err(|error| {
             eprintln!("error: {error}");
             Exit::Unusable
         })?;
-        let text: String = imported.files.values().map(String::as_str).collect();
-        let mut file = fs::File::create_new(&args.to).map_err(|it| unwritable(&args.to, &it))?;
-        file.write_all(text.as_bytes()).map_err(|it| unwritable(&args.to, &it))?;
-        println!("wrote {}", args.to.display());
         imported.left_out.iter().for_each(|it| eprintln!("left out: {it}"));
-    }
-    for it in chosen.filter(|it| it.kind == "binding") {
-        let name = it.name.split(" → ").nth(1).unwrap_or_default();
-        let known = queues.iter().chain(&exchanges).any(|it| name.starts_with(it.as_str()));
-        if !known {
-            eprintln!("left out: the binding {}, which belongs to what a file declares", it.name);
+        let text = imported.files.values().map(String::as_str).collect();
+        sources.push(Source { path: args.to.display().to_string(), text });
+        if args.to.exists() {
+            let error = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+            return Err(unwritable(&args.to, &error));
         }
     }
+    let observed = live.observed()?;
+    let declared = topology::load(&sources).topology;
+    let bindings = observed.vhosts.get(&args.vhost);
+    let bindings = bindings.map(|it| adopt::undeclared(it, declared.vhost(&args.vhost)));
+    let adopted = adopt::bind(&sources, &args.vhost, &bindings.unwrap_or_default());
+    let changed: Vec<&Source> = adopted.sources.iter().filter(|it| !before.contains(it)).collect();
+    for file in &changed {
+        put_in_place(Path::new(&file.path), &file.text)?;
+        let is_new = !before.iter().any(|it| it.path == file.path);
+        println!("{} {}", if is_new { "wrote" } else { "changed" }, file.path);
+        let own = adopted.written.iter().filter(|(path, _)| *path == file.path && !is_new);
+        own.for_each(|(_, it)| println!("  {} → {} ({})", it.source, it.destination, it.key));
+    }
+    for (it, why) in &adopted.left_out {
+        let Binding { source, destination, key, .. } = it;
+        eprintln!("left out: the binding {source} → {destination} ({key}): {why}");
+    }
+    if changed.is_empty() {
+        println!("there is nothing to adopt in the vhost `{}`", args.vhost);
+    }
     Ok(Exit::Fine)
+}
+
+/// Writes a file beside its place and puts it there, so that it is never half of one.
+fn put_in_place(path: &Path, text: &str) -> Result<(), Exit> {
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut beside = place.clone().into_os_string();
+    beside.push(".new");
+    let written = || {
+        let mut file = fs::File::create(&beside)?;
+        if let Ok(old) = fs::metadata(&place) {
+            file.set_permissions(old.permissions())?;
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, &place)
+    };
+    written().map_err(|error| unwritable(path, &error))
 }
 
 /// Takes out of definitions what is not to be adopted.
@@ -135,10 +173,19 @@ fn keep_only(
     retain("queues", &|it| is_one(queues, &it["name"]));
     retain("bindings", &|it| {
         let names = if it["destination_type"] == "exchange" { exchanges } else { queues };
-        is_one(names, &it["destination"])
+        let is_own = |it: &str| it.starts_with("amq.") || exchanges.contains(it);
+        // The others are added afterwards.
+        is_one(names, &it["destination"]) && it["source"].as_str().is_some_and(is_own)
     });
-    retain("policies", &|_| false);
-    retain("parameters", &|_| false);
+    let others = [
+        "users",
+        "permissions",
+        "topic_permissions",
+        "policies",
+        "parameters",
+        "global_parameters",
+    ];
+    others.iter().for_each(|list| retain(list, &|_| false));
     if let Some(all) = definitions["vhosts"].as_array_mut() {
         all.retain(|it| it["name"].as_str() == Some(vhost));
     }
@@ -149,13 +196,18 @@ fn rollout(
     paths: &[std::path::PathBuf],
     options: &Options,
 ) -> Result<Rollout, Exit> {
+    Live::new(api)?.plan(&read(paths)?, options)
+}
+
+/// Files without errors.
+fn read(paths: &[std::path::PathBuf]) -> Result<Vec<Source>, Exit> {
     let sources = files::read(&files::or_default(paths)).map_err(|error| {
         eprintln!("error: {error}");
         Exit::Unusable
     })?;
     // Findings are shown where the files are.
     sound::load(&sources)?;
-    Live::new(api)?.plan(&sources, options)
+    Ok(sources)
 }
 
 fn read_plan(path: &Path) -> Result<Rollout, Exit> {

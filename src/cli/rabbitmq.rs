@@ -114,6 +114,10 @@ impl Rabbitmq {
         Ok((state.seen.observed, rollout, state.seen.node))
     }
 
+    pub(in crate::cli) fn observed(&self) -> Result<Observed, Exit> {
+        Ok(self.state(None)?.seen.observed)
+    }
+
     /// What is there, in the words of files.
     pub(in crate::cli) fn topology(&self) -> Result<Topology, Exit> {
         let state = self.state(None)?;

@@ -356,7 +356,7 @@ impl WorkQueue {
         }
         let Some(cold) = ready.cold() else { return };
         effects.push(Effect::Fetch(Fetch::Run {
-            level: u8::try_from(level).unwrap_or(u8::MAX),
+            level: cold.level(level),
             from: cold.next,
             end: cold.end,
             count: limit::FETCH_COUNT,

@@ -78,8 +78,8 @@ pub enum DeleteCause {
 /// A request for messages that are on disk only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fetch {
-    /// Up to `count` messages of one level from `from` on, not beyond `end`.
-    Run { level: u8, from: Seq, end: Seq, count: usize, bytes: u64 },
+    /// Up to `count` messages of one level, or of all, from `from` on, not beyond `end`.
+    Run { level: Option<u8>, from: Seq, end: Seq, count: usize, bytes: u64 },
     /// One message.
     One { seq: Seq },
     /// How many messages from `from` on, but not beyond `end`, have bodies of about `bytes`.

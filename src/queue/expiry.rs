@@ -23,7 +23,7 @@ use crate::queue::work::WorkQueue;
 #[derive(Debug)]
 pub enum Loaded {
     /// The answer to a run: what of it could be read, how many could not, and where to go on.
-    Run { level: u8, from: Seq, messages: Vec<LoadedMessage>, n_damaged: u64, next: Seq },
+    Run { level: Option<u8>, from: Seq, messages: Vec<LoadedMessage>, n_damaged: u64, next: Seq },
     /// The answer for one message; `None` when it is damaged or no longer there.
     One { seq: Seq, message: Option<LoadedMessage> },
     /// From `from` to before `next` there are `count` messages with bodies of `bytes`.
@@ -68,11 +68,15 @@ impl WorkQueue {
         effects: &mut Vec<Effect>,
     ) {
         match loaded {
-            Loaded::Run { level, messages, n_damaged, next, .. } => {
-                self.totals.damaged += n_damaged;
+            Loaded::Run { level, from, messages, n_damaged, next } => {
+                let at = level.unwrap_or_default();
                 let up_to = self.redelivered_up_to;
-                let entries = messages.into_iter().map(|it| to_entry(it, level, up_to)).collect();
-                if let Some(ready) = self.levels.get_mut(usize::from(level)) {
+                // What another machine asked for, while the queue was one, is not ours.
+                if let Some(ready) = self.levels.get_mut(usize::from(at))
+                    && ready.expects(level, from)
+                {
+                    self.totals.damaged += n_damaged;
+                    let entries = messages.into_iter().map(|it| to_entry(it, at, up_to)).collect();
                     ready.fetched(entries, n_damaged, next);
                 }
             }

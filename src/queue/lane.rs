@@ -98,6 +98,11 @@ impl Lanes {
         self.busy.values().flat_map(|it| &it.waiting).chain(&self.free)
     }
 
+    /// As [`Lanes::iter`].
+    pub(in crate::queue) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.busy.values_mut().flat_map(|it| &mut it.waiting).chain(&mut self.free)
+    }
+
     pub(in crate::queue) fn front_free(&mut self) -> Option<&mut Entry> {
         self.free.front_mut()
     }

@@ -122,6 +122,14 @@ impl Queue {
         }
     }
 
+    /// Whether the log may have messages of it.
+    pub fn is_logged(&self) -> bool {
+        match self {
+            Queue::Work(it) => it.logged,
+            Queue::Stream(_) => true,
+        }
+    }
+
     /// What it took, by exchange.
     pub fn incoming(&self) -> &Incoming {
         match self {
@@ -286,7 +294,7 @@ impl Queue {
     }
 
     /// Replaces the settings; limits that became tighter are enforced at once. The type of a
-    /// queue stays what it is.
+    /// queue stays what it is: see [`Queue::replace`].
     pub fn set_settings(&mut self, settings: Settings, effects: &mut Vec<Effect>) {
         match self {
             Queue::Work(it) => it.set_settings(settings, effects),

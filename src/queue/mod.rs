@@ -22,6 +22,7 @@ mod machine;
 mod overflow;
 pub mod peek;
 mod ready;
+pub mod replace;
 pub mod retry;
 pub mod settings;
 pub mod settle;

@@ -38,11 +38,11 @@ pub struct Peeked {
     pub consumer: Option<ConsumerId>,
 }
 
-/// A part of the line that only the log has: its live messages of `level` from `from` to before
-/// `end`, those of `except` apart.
+/// A part of the line that only the log has: its live messages of `level`, or of all, from `from`
+/// to before `end`, those of `except` apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unread {
-    pub level: u8,
+    pub level: Option<u8>,
     pub from: Seq,
     pub end: Seq,
     pub except: BTreeSet<Seq>,
@@ -81,7 +81,8 @@ impl Queue {
             Queue::Work(it) => it.look(state, after, limit),
             Queue::Stream(it) if state == State::Ready && it.settings().durable => {
                 let from = after.map_or(it.first(), |it| it.next()).max(it.first());
-                let unread = Unread { level: 0, from, end: it.next_seq(), except: BTreeSet::new() };
+                let unread =
+                    Unread { level: None, from, end: it.next_seq(), except: BTreeSet::new() };
                 let unread = Some(unread).filter(|it| it.from < it.end);
                 Look { seen: Vec::new(), unread: unread.into_iter().collect() }
             }
@@ -167,7 +168,7 @@ impl WorkQueue {
                 let colds = self.levels.iter().enumerate().filter_map(|(level, it)| {
                     let cold = it.cold()?;
                     let from = after.map_or(cold.next, |it| it.next()).max(cold.next);
-                    let level = u8::try_from(level).unwrap_or(u8::MAX);
+                    let level = cold.level(level);
                     let except = cold.except.clone();
                     Some(Unread { level, from, end: cold.end, except })
                 });
@@ -228,6 +229,8 @@ impl WorkQueue {
             None => {
                 let message = read?.clone();
                 let level = usize::from(self.level_of(message.properties().priority()));
+                let is_mixed = self.levels[0].cold().is_some_and(|it| it.mixed);
+                let level = if is_mixed && self.levels[0].is_cold(seq) { 0 } else { level };
                 if !self.levels[level].is_cold(seq) {
                     return None;
                 }

@@ -30,6 +30,15 @@ pub(in crate::queue) struct Cold {
     pub(in crate::queue) end: Seq,
     pub(in crate::queue) fetching: bool,
     pub(in crate::queue) except: BTreeSet<Seq>,
+    /// They are of all priorities: in a stream they were not told apart.
+    pub(in crate::queue) mixed: bool,
+}
+
+impl Cold {
+    /// What the log is asked for, where these are the messages of `level`.
+    pub(in crate::queue) fn level(&self, level: usize) -> Option<u8> {
+        (!self.mixed).then(|| u8::try_from(level).unwrap_or(u8::MAX))
+    }
 }
 
 impl Ready {
@@ -165,6 +174,7 @@ impl Ready {
                 end: entry.seq,
                 fetching: false,
                 except: BTreeSet::new(),
+                mixed: false,
             });
             cold.count += 1;
             cold.end = entry.seq.next();
@@ -180,6 +190,13 @@ impl Ready {
     pub(in crate::queue) fn wants_fetch(&self) -> bool {
         self.cold.as_ref().is_some_and(|it| !it.fetching)
             && self.head.len() < limit::FETCH_COUNT / 2
+    }
+
+    /// Whether a run of messages from `from` on is what was asked for.
+    pub(in crate::queue) fn expects(&self, level: Option<u8>, from: Seq) -> bool {
+        self.cold
+            .as_ref()
+            .is_some_and(|it| it.fetching && it.next == from && it.mixed == level.is_none())
     }
 
     pub(in crate::queue) fn fetching(&mut self) {
@@ -222,6 +239,11 @@ impl Ready {
         let len = self.len();
         *self = Ready::default();
         len
+    }
+
+    /// As [`Ready::iter`].
+    pub(in crate::queue) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.head.iter_mut().chain(&mut self.tail).filter(|it| !it.gone)
     }
 
     /// The entries in memory, in order; those of the cold part are missing between head and tail.

@@ -37,6 +37,7 @@ use crate::queue::stream::tail::Tail;
 use crate::queue::totals::Latency;
 use crate::queue::totals::Totals;
 
+mod becoming;
 pub(in crate::queue) mod numbering;
 mod reader;
 mod retention;
@@ -72,6 +73,9 @@ pub struct Stream {
     totals: Totals,
     latency: Latency,
     incoming: Incoming,
+    /// The number of the next delivery, if it becomes a queue (again): none is given twice, so that
+    /// an ack of long ago settles nothing.
+    next_delivery: u32,
 }
 
 impl Stream {
@@ -95,6 +99,7 @@ impl Stream {
             totals: Totals::default(),
             latency: Latency::default(),
             incoming: Incoming::default(),
+            next_delivery: 0,
         }
     }
 
@@ -290,7 +295,9 @@ impl Stream {
         effects: &mut Vec<Effect>,
     ) {
         match loaded {
-            Loaded::Run { from, messages, n_damaged, next, .. } => {
+            // What it was asked for when it was a queue with priorities.
+            Loaded::Run { level: Some(_), .. } => {}
+            Loaded::Run { level: None, from, messages, n_damaged, next } => {
                 self.totals.damaged += n_damaged;
                 self.count = self.count.saturating_sub(n_damaged);
                 self.readers.fetched(from, &messages, next);

@@ -79,6 +79,8 @@ pub struct WorkQueue {
     /// Messages that wait for a retry and hold their keys, as soon as these are known.
     pub(in crate::queue) unheld: BTreeSet<Seq>,
     pub(in crate::queue) paused: bool,
+    /// The log may have messages of it: it is durable, or was.
+    pub(in crate::queue) logged: bool,
 }
 
 /// A delivery that is not settled.
@@ -127,6 +129,7 @@ impl WorkQueue {
             time_out_at: Timestamp::NEVER,
             unheld: BTreeSet::new(),
             paused: false,
+            logged: settings.durable,
             settings,
         };
         queue.consumers.set_single_active(queue.settings.single_active);
@@ -144,6 +147,7 @@ impl WorkQueue {
         effects: &mut Vec<Effect>,
     ) -> WorkQueue {
         let mut queue = WorkQueue::new(name, settings, now);
+        queue.logged = true;
         // The log has the levels of old, and there may be fewer since.
         let highest = restored.levels.iter().map(|it| it.0).max().unwrap_or(0);
         if usize::from(highest) >= queue.levels.len() {
@@ -173,7 +177,7 @@ impl WorkQueue {
             let count = count.saturating_sub(except.len() as u64);
             let at = usize::from(level);
             if count > 0 {
-                let cold = Cold { count, next, end, fetching: false, except };
+                let cold = Cold { count, next, end, fetching: false, except, mixed: false };
                 queue.levels[at] = Ready::restored(Some(cold));
             }
         }
@@ -302,6 +306,7 @@ impl WorkQueue {
 
     /// Replaces the settings; limits that became tighter are enforced at once.
     pub fn set_settings(&mut self, settings: Settings, effects: &mut Vec<Effect>) {
+        self.logged |= settings.durable;
         self.settings = settings;
         self.consumers.set_single_active(self.settings.single_active);
         let n_levels = usize::from(self.settings.priority_max.unwrap_or(0)) + 1;
@@ -321,7 +326,7 @@ impl WorkQueue {
         self.suspects.clear();
         self.consumers.stop_draining();
         self.ready_bytes = 0;
-        if self.settings.durable && n > 0 {
+        if self.logged && n > 0 {
             let unacked = self.unacked.iter().map(|(_, it)| it.entry.seq);
             let kept = unacked.chain(self.delayed.keys().map(|(_, seq)| *seq));
             let mut except: Vec<Seq> = kept.chain(self.doomed.keys().copied()).collect();

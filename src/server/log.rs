@@ -99,6 +99,10 @@ pub(in crate::server) struct Work {
 /// How long acks wait for something to ride along with.
 const ACK_LINGER: Duration = Duration::from_millis(5);
 
+/// How often and how long a thread waits for the log.
+const ROOM_LOOKS: u32 = 5000;
+const ROOM_PAUSE: Duration = Duration::from_millis(1);
+
 thread_local! {
     /// Where the head of a message is put together before the lock is taken.
     static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -293,6 +297,33 @@ impl Log {
             }
             room.await;
         }
+    }
+
+    /// Waits for `batch` on a thread that may wait; `false` when that takes too long.
+    pub(in crate::server) fn wait_until_durable(&self, batch: BatchId) -> bool {
+        for _ in 0..ROOM_LOOKS {
+            if self.durable() >= batch {
+                return true;
+            }
+            std::thread::sleep(ROOM_PAUSE);
+        }
+        false
+    }
+
+    /// As [`Log::room`], for a thread that may wait, and not for longer than a few seconds.
+    pub(in crate::server) fn wait_for_room(&self) {
+        for _ in 0..ROOM_LOOKS {
+            if self.pending_bytes.load(Ordering::Relaxed) < limit::LOG_PENDING_BYTES {
+                return;
+            }
+            std::thread::sleep(ROOM_PAUSE);
+        }
+    }
+
+    /// Has a queue's numbers go on with `next`; where they would have gone on.
+    pub(in crate::server) fn number(&self, queue: QueueId, next: Seq) -> Seq {
+        let mut open = self.open.lock();
+        open.next_seq.insert(queue, next).unwrap_or_default()
     }
 
     /// Lets the storage thread end once everything so far is durable.

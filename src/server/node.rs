@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -192,7 +193,8 @@ impl Node {
     /// `vhost/queue`, for a person.
     pub(in crate::server) fn queue_name(&self, id: QueueId) -> String {
         let name = |vhost: &Arc<LiveVhost>| {
-            let definitions = vhost.definitions.read();
+            // The thread of the log asks, too, and must not wait for who waits for the log.
+            let definitions = vhost.definitions.try_read_for(Duration::from_millis(100))?;
             let name = definitions.vhost.table.queue_name(id);
             name.map(|name| format!("{}/{name}", vhost.name.trim_end_matches('/')))
         };

@@ -440,9 +440,12 @@ fn read_queue<D: Disk>(
     };
     if record.is_stream() {
         // The levels only know that none comes before; a time is looked for from the very first.
+        // There are several if it was a queue with priorities once.
         let first = store.live(record.id, Seq(0), 1)?;
-        let levels = restored.levels.iter_mut().zip(first);
-        levels.for_each(|(level, first)| level.2 = first.seq);
+        let n_messages = restored.levels.iter().map(|it| it.1).sum();
+        let end = restored.levels.iter().map(|it| it.3).max().unwrap_or_default();
+        let first = first.first().map(|it| (0, n_messages, it.seq, end));
+        restored.levels = first.into_iter().collect();
         return Ok(restored);
     }
     let mut from = Seq(0);

@@ -1,6 +1,7 @@
 //! What is there, planning against it, and carrying a plan out while clients work.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::fs::File;
 use std::io;
@@ -31,17 +32,34 @@ use crate::topology::observed::Observed;
 use crate::topology::rollout::Options;
 use crate::topology::rollout::Rollout;
 use crate::topology::rollout::carry::carry_out;
+use crate::topology::rollout::carry::remove;
 use crate::topology::rollout::removal;
+use crate::topology::rollout::removal::Removals;
 
 /// The files that were applied last, in the data directory: a broker that is started without files
 /// of its own goes on with them.
 pub const APPLIED: &str = "topology.json";
 
-/// The form of [`APPLIED`].
+/// The form of [`APPLIED`]; `docs/format.md` describes it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     format: u32,
     sources: Vec<Source>,
+    /// While they are being applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unfinished: Option<Unfinished>,
+}
+
+/// The newest form of [`APPLIED`]. The first had nothing that was unfinished.
+const FORMAT: u32 = 2;
+
+/// What files that are being applied take away, where what they declare is made first. A broker
+/// that dies on the way goes on with it when it starts.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(in crate::server) struct Unfinished {
+    options: Options,
+    /// By vhost.
+    removals: BTreeMap<String, Removals>,
 }
 
 /// Files to be planned or applied.
@@ -59,24 +77,49 @@ struct Wanted {
 /// # Errors
 /// When they are there and cannot be read.
 pub fn kept(data: &Path) -> io::Result<Vec<Source>> {
+    read(data).map(|it| it.map(|it| it.sources).unwrap_or_default())
+}
+
+fn read(data: &Path) -> io::Result<Option<Kept>> {
     let text = match fs::read(data.join(APPLIED)) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let kept: Kept = serde_json::from_slice(&text)?;
     match kept.format {
-        1 => Ok(kept.sources),
-        other => Err(io::Error::other(format!("its format is {other}, and 1 is known"))),
+        1..=FORMAT => Ok(Some(kept)),
+        other => Err(io::Error::other(format!("its format is {other}, and {FORMAT} is known"))),
     }
 }
 
+/// What is left to do of an apply that was interrupted, if these are the files it was of. What was
+/// to go for other files stays, as long as these count.
+pub(in crate::server) fn interrupted(data: &Path, sources: &[Source]) -> Option<Unfinished> {
+    let kept = read(data).inspect_err(|error| tracing::warn!(%error, "`{APPLIED}` is not read"));
+    let kept = kept.ok()??;
+    let unfinished = kept.unfinished?;
+    let texts =
+        |all: &[Source]| -> BTreeSet<String> { all.iter().map(|it| it.text.clone()).collect() };
+    if texts(&kept.sources) == texts(sources) {
+        return Some(unfinished);
+    }
+    tracing::warn!(
+        "other files were being applied when the broker ended; what they do not declare stays"
+    );
+    None
+}
+
 /// Keeps files for the next start: the old ones or the new ones, whenever the power fails.
-fn keep(data: &Path, sources: &[Source]) -> io::Result<()> {
-    let kept = Kept { format: 1, sources: sources.to_vec() };
+fn keep(data: &Path, sources: &[Source], unfinished: Option<&Unfinished>) -> io::Result<()> {
+    let (sources, unfinished) = (sources.to_vec(), unfinished.cloned());
+    write(data, &Kept { format: FORMAT, sources, unfinished })
+}
+
+fn write(data: &Path, kept: &Kept) -> io::Result<()> {
     let new = data.join("topology.json.new");
     let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(&kept)?)?;
+    file.write_all(&serde_json::to_vec_pretty(kept)?)?;
     file.sync_all()?;
     fs::rename(&new, data.join(APPLIED))?;
     File::open(data)?.sync_all()
@@ -87,8 +130,35 @@ fn keep(data: &Path, sources: &[Source]) -> io::Result<()> {
 /// # Errors
 /// When they cannot be read or written.
 pub fn copy_kept(from: &Path, to: &Path) -> io::Result<()> {
-    let sources = kept(from)?;
-    if sources.is_empty() { Ok(()) } else { keep(to, &sources) }
+    read(from)?.map_or(Ok(()), |kept| write(to, &kept))
+}
+
+/// Goes on where an apply was interrupted, once everything that its files declare is there.
+pub(in crate::server) fn resume(node: &Node, unfinished: &Unfinished) -> BatchId {
+    let (mut n_removed, mut after) = (0, BatchId(0));
+    for (name, gone) in &unfinished.removals {
+        let Some(live) = node.vhost(name) else { continue };
+        let mut turn = Turn::new(node, &live, None);
+        for removal in gone.in_order() {
+            match remove(&mut turn, removal, &unfinished.options) {
+                Ok(is_done) => n_removed += usize::from(is_done),
+                Err(why) => tracing::warn!(vhost = name, "{why}"),
+            }
+        }
+        let definition = turn.vhost().definition();
+        after = after.max(turn.define(&definition));
+        turn.finish();
+    }
+    tracing::info!(removed = n_removed, "an apply that was interrupted is finished");
+    after
+}
+
+/// Notes that these files are applied: what they take away is gone for good.
+///
+/// # Errors
+/// When that cannot be written.
+pub(in crate::server) fn finished(data: &Path, sources: &[Source]) -> io::Result<()> {
+    keep(data, sources, None)
 }
 
 impl Node {
@@ -137,13 +207,16 @@ impl LiveEstate {
         }
         let (removals, _) = removal::all(&observed, &applied, &new, &wanted.options);
         // Kept first: a broker that dies on the way goes on with these when it starts.
-        keep(Path::new(&self.about.data), &wanted.sources)
-            .map_err(|error| Problem::bad(format!("the files cannot be kept: {error}")))?;
+        let unfinished = Unfinished { options: wanted.options, removals };
+        let data = Path::new(&self.about.data);
+        let not_kept = |error| Problem::bad(format!("the files cannot be kept: {error}"));
+        keep(data, &wanted.sources, Some(&unfinished)).map_err(not_kept)?;
+        let Unfinished { options, removals } = &unfinished;
         for name in new.vhosts.keys() {
             self.node.vhost_or_new(name);
         }
         let names = new.vhosts.keys().chain(applied.vhosts.keys());
-        let names: std::collections::BTreeSet<VhostName> = names.cloned().collect();
+        let names: BTreeSet<VhostName> = names.cloned().collect();
         let (mut done, mut failed, mut after) = (Applied::default(), Vec::new(), BatchId(0));
         for name in names {
             let Some(live) = self.node.vhost(&name) else { continue };
@@ -151,7 +224,7 @@ impl LiveEstate {
             let declared = new.vhost(&name).unwrap_or(&empty);
             let gone = removals.get(name.as_str()).cloned().unwrap_or_default();
             let mut turn = Turn::new(&self.node, &live, None);
-            let result = carry_out(&mut turn, declared, &new.sources, &gone, &wanted.options);
+            let result = carry_out(&mut turn, declared, &new.sources, &gone, options);
             let definition = turn.vhost().definition();
             after = after.max(turn.define(&definition));
             turn.finish();
@@ -167,6 +240,10 @@ impl LiveEstate {
             }
         }
         *applied = Arc::new(new);
+        // Else the next start looks once more whether all of it is gone.
+        if self.node.log.wait_until_durable(after) {
+            finished(data, &wanted.sources).map_err(not_kept)?;
+        }
         if !failed.is_empty() {
             return Err(conflict("not_all_done", &failed));
         }

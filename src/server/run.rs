@@ -36,6 +36,7 @@ use crate::server::node::Stage;
 use crate::server::operator::Operator;
 use crate::server::recovery;
 use crate::server::recovery::Recovered;
+use crate::server::rollout;
 use crate::server::sampler;
 use crate::server::storage_thread::StorageThread;
 use crate::server::storage_thread::message_id;
@@ -131,9 +132,12 @@ impl Server {
         for vhost in first.into_iter().chain(config.vhosts.iter().map(String::as_str)) {
             node.vhost_or_new(vhost);
         }
-        let identity = if config.resumes { Identity::Replace } else { Identity::Keep };
+        let unfinished = rollout::interrupted(&config.data, &topology.sources.texts());
+        let identity =
+            if config.resumes || unfinished.is_some() { Identity::Replace } else { Identity::Keep };
         let applied =
             declare::apply_all(&node, topology, identity).map_err(StartError::Topology)?;
+        let resumed = unfinished.map(|it| rollout::resume(&node, &it));
         *node.topology.lock() = Arc::new(topology.clone());
         access::found(&node, &config.default_user, default_user.as_deref(), &known);
         let control = control::bind(&config.data).map_err(|cause| StartError::Folder {
@@ -141,6 +145,16 @@ impl Server {
             cause,
         })?;
         let storage = StorageThread::start(&node, store).map_err(StartError::Thread)?;
+        if let Some(batch) = resumed {
+            tokio::select! {
+                () = node.log.until_durable(batch) => {
+                    rollout::finished(&config.data, &topology.sources.texts()).map_err(|cause| {
+                        StartError::Folder { path: config.data.join(rollout::APPLIED), cause }
+                    })?;
+                }
+                _ = node.failed() => {}
+            }
+        }
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
         let metrics = bind_http(config.metrics, Http::USUAL_METRICS, "metrics").await?;

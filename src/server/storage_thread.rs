@@ -178,7 +178,7 @@ impl<D: Disk + Send + Sync + 'static> StorageThread<D> {
                 Wanted { from, end, count: limit::PREFIX_COUNT, bytes, priority: None }
             }
             Fetch::Run { level, from, end, count, bytes } => {
-                Wanted { from, end, count, bytes, priority: Some(level) }
+                Wanted { from, end, count, bytes, priority: level }
             }
             Fetch::One { seq } => {
                 Wanted { from: seq, end: seq.next(), count: 1, bytes: u64::MAX, priority: None }

@@ -158,6 +158,26 @@ impl<'a> Host for Turn<'a> {
         Some(work(queue, &mut self.ports))
     }
 
+    fn replace<R>(
+        &mut self,
+        id: QueueId,
+        work: impl FnOnce(&mut Vhost, &mut Queue, &mut TurnPorts<'a>) -> (R, Vec<Change>),
+    ) -> Option<(R, BatchId)> {
+        self.definitions = None;
+        let mut definitions = self.vhost.definitions.write();
+        let live = Arc::clone(definitions.queues.get(&id)?);
+        let mut state = live.state.lock();
+        let queue = state.as_mut()?;
+        self.ports.current = id;
+        let (was_stream, totals) = (queue.settings().stream.is_some(), *queue.totals());
+        let (result, changes) = work(&mut definitions.vhost, queue, &mut self.ports);
+        if was_stream != queue.settings().stream.is_some() {
+            self.node.retired(was_stream).lock().add(&totals);
+        }
+        let batch = self.node.log.append_unit(&mut [], &[], &changes);
+        Some((result, batch))
+    }
+
     fn new_queue_id(&mut self) -> QueueId {
         self.node.new_queue_id()
     }
@@ -173,7 +193,7 @@ impl<'a> Host for Turn<'a> {
         let is_stream = queue.settings().stream.is_some();
         self.node.retired(is_stream).lock().add(queue.totals());
         self.node.metrics.queues_deleted.fetch_add(1, Ordering::Relaxed);
-        if queue.settings().durable {
+        if queue.is_logged() {
             self.node.log.drop_queue(id);
         }
         Some(queue)
@@ -341,6 +361,15 @@ impl Ports for TurnPorts<'_> {
 
     fn purge(&mut self, queue: QueueId, below: Seq, except: &[Seq]) {
         self.node.log.purge(queue, below, except);
+    }
+
+    fn number(&mut self, queue: QueueId, next: Seq) -> Seq {
+        self.node.log.number(queue, next)
+    }
+
+    fn write(&mut self, message: &Message, target: &mut Target) -> BatchId {
+        self.node.log.wait_for_room();
+        self.node.log.append(message, true, std::slice::from_mut(target), None)
     }
 
     fn wake(&mut self, queue: QueueId, at: Timestamp) {

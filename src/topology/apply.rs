@@ -11,6 +11,7 @@ use crate::broker::declare;
 use crate::broker::declare::NewQueue;
 use crate::broker::effective;
 use crate::broker::host::Host;
+use crate::broker::replace;
 use crate::broker::vhost::QueueKind;
 use crate::queue::settings::Settings;
 use crate::routing::Kind;
@@ -51,12 +52,12 @@ pub fn apply<H: Host>(
     apply_as(host, declared, sources, Identity::Keep)
 }
 
-/// What becomes of exchanges that are there and are declared as other ones.
+/// What becomes of exchanges and queues that are there and are declared as other ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Identity {
     /// They are a conflict.
     Keep,
-    /// Another one takes their place.
+    /// Another one takes their place; a queue keeps its messages.
     Replace,
 }
 
@@ -147,8 +148,15 @@ fn conflicts<H: Host>(
         let Some(there) = vhost.queue(&queue.name) else { continue };
         let name = format!("queue '{}'", queue.name);
         let place = sources.cite(queue.origin);
-        let durable = ("durable", there.durable.to_string(), queue.durable.to_string());
-        found.extend(conflict(&name, &place, durable));
+        if there.exclusive.is_some() {
+            found.push(format!(
+                "{name} is declared at {place} and belongs to one connection now; close that, or \
+                 give one of them another name"
+            ));
+        } else if identity == Identity::Keep {
+            let durable = ("durable", there.durable.to_string(), queue.durable.to_string());
+            found.extend(conflict(&name, &place, durable));
+        }
         if there.kind == QueueKind::ParkingLot {
             found.push(format!(
                 "{name} is declared at {place} and is the parking lot of another queue; give it \
@@ -257,8 +265,12 @@ fn apply_queue<H: Host>(
     applied: &mut Applied,
     failed: &mut Vec<String>,
 ) -> Option<QueueId> {
-    let there = host.vhost().queue(wanted.name).map(|it| it.id);
-    let Some(id) = there else {
+    let there = host.vhost().queue(wanted.name);
+    let is_another = there.is_some_and(|it| {
+        it.durable != wanted.durable || it.is_stream() != wanted.settings.stream.is_some()
+    });
+    let Some(id) = there.map(|it| it.id).filter(|_| !is_another) else {
+        let there = there.map(|it| it.id);
         let new = NewQueue {
             name: wanted.name.clone(),
             durable: wanted.durable,
@@ -269,6 +281,10 @@ fn apply_queue<H: Host>(
             kind: wanted.kind,
             parks_for: wanted.parks_for,
         };
+        if let Some(id) = there {
+            applied.changed += 1;
+            return replace::replace_queue(host, id, &new).map(|_| id);
+        }
         applied.created += 1;
         return match declare::add_queue(host, new) {
             Ok(added) => added.map(|it| it.id),

@@ -6,6 +6,7 @@
 //! [`load`]: load::load
 //! [`check`]: lint::check
 
+pub mod adopt;
 pub mod apply;
 pub mod compile;
 mod configuration;

@@ -135,6 +135,13 @@ mod delegate {
         ) -> Option<R> {
             self.0.queue(id, work)
         }
+        fn replace<R>(
+            &mut self,
+            id: QueueId,
+            work: impl FnOnce(&mut Vhost, &mut Queue, &mut Self::Ports) -> (R, Vec<Change>),
+        ) -> Option<(R, BatchId)> {
+            self.0.replace(id, work)
+        }
         fn new_queue_id(&mut self) -> QueueId {
             self.0.new_queue_id()
         }

@@ -173,7 +173,7 @@ impl Readers {
         }
         let asked = self.all.iter().any(|(_, it)| it.fetching == Some(from));
         self.all.get_mut(at)?.fetching = Some(from);
-        (!asked).then_some(Fetch::Run { level: 0, from, end, count, bytes })
+        (!asked).then_some(Fetch::Run { level: None, from, end, count, bytes })
     }
 
     /// Hands messages that were read from `from` to before `next` to all who wait for them.

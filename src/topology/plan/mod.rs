@@ -78,7 +78,7 @@ impl Plan {
         for key in object::keys(&before, &after) {
             let (was, is) = (before.get(key), after.get(key));
             if let Some(change) = change(was, is) {
-                irreversible.extend(cannot_be_undone(&change, was));
+                irreversible.extend(cannot_be_undone(&change, was, engine));
                 changes.push(change);
             }
         }
@@ -137,7 +137,7 @@ fn change(was: Option<&Object>, is: Option<&Object>) -> Option<Change> {
 }
 
 /// What is lost with a change, if it meets messages.
-fn cannot_be_undone(change: &Change, was: Option<&Object>) -> Vec<String> {
+fn cannot_be_undone(change: &Change, was: Option<&Object>, engine: Engine) -> Vec<String> {
     let name = &change.name;
     match (change.kind, change.action) {
         (Kind::Queue, Action::Delete) => {
@@ -146,8 +146,13 @@ fn cannot_be_undone(change: &Change, was: Option<&Object>) -> Vec<String> {
                 if parks { format!(", and those parked in `{name}.parked`") } else { "".into() };
             vec![format!("deleting the queue `{name}` loses the messages waiting in it{lot}")]
         }
+        (Kind::Queue, Action::Replace) if engine == Engine::Railpost => {
+            change.properties.iter().flat_map(|it| turns(name, it).or(loses(name, it))).collect()
+        }
+        (Kind::Exchange, Action::Replace) if engine == Engine::Railpost => Vec::new(),
         (Kind::Queue, Action::Replace) => vec![format!(
-            "the queue `{name}` is another one afterwards: messages waiting in it must be moved first"
+            "the queue `{name}` is made anew; its messages are moved aside and back, and those published \
+             while its bindings move may come twice, or before others"
         )],
         (Kind::Exchange, Action::Replace) => vec![format!(
             "while the exchange `{name}` is replaced, messages published to it reach nobody"
@@ -160,6 +165,29 @@ fn cannot_be_undone(change: &Change, was: Option<&Object>) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// What becomes of messages whose queue becomes another one.
+fn turns(queue: &str, it: &Difference) -> Option<String> {
+    let (before, after) = (it.before.as_deref(), it.after.as_deref());
+    match it.property.as_str() {
+        "durable" if after == Some("false") => {
+            Some(format!("messages of the queue `{queue}` do not outlive the broker any more"))
+        }
+        "arguments.x-queue-type" if it.identity && after.is_some_and(is_stream) => Some(format!(
+            "the queue `{queue}` becomes a stream: its messages lose their retries, priorities and \
+             expirations"
+        )),
+        "arguments.x-queue-type" if it.identity && before.is_some_and(is_stream) => Some(format!(
+            "the stream `{queue}` becomes a queue: all that it keeps is delivered, each message to \
+             one consumer, and goes with its ack"
+        )),
+        _ => None,
+    }
+}
+
+fn is_stream(queue_type: &str) -> bool {
+    queue_type.trim_matches('"') == "stream"
 }
 
 /// What a changed property does to messages that wait already.

@@ -237,6 +237,12 @@ pub fn course(
     let mut rollout = Rollout::new(observed, applied, &wanted, sources, options);
     let (removals, _) = removal::all(observed, applied, &wanted, options);
     rollout.losses = translated.losses.iter().map(ToString::to_string).collect();
+    // What is moved is not at stake.
+    rollout.stakes.retain(|it| {
+        let gone = removals.get(&it.vhost);
+        let is_moved = gone.is_some_and(|gone| gone.replaced.contains(&it.queue));
+        !is_moved || options.delete.contains(&it.queue)
+    });
     let own = generated(applied, &wanted);
     rollout.plan.flows.retain(|it| !own.contains(&(it.vhost.clone(), it.exchange.clone())));
     let roles = roles(applied);

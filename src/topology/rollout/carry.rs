@@ -13,6 +13,7 @@ use crate::topology::declared::Vhost;
 use crate::topology::observed;
 use crate::topology::observed::Binding;
 use crate::topology::rollout::Options;
+use crate::topology::rollout::removal::Removal;
 use crate::topology::rollout::removal::Removals;
 use crate::topology::source::Sources;
 
@@ -28,9 +29,6 @@ pub fn carry_out<H: Host>(
     options: &Options,
 ) -> Result<Applied, Vec<String>> {
     let mut failed = Vec::new();
-    for name in &gone.replaced {
-        remove_queue(host, name, options, &mut failed);
-    }
     let mut applied = match apply_as(host, declared, sources, Identity::Replace) {
         Ok(applied) => applied,
         Err(texts) => {
@@ -38,16 +36,29 @@ pub fn carry_out<H: Host>(
             return Err(failed);
         }
     };
-    for binding in &gone.bindings {
-        applied.removed += usize::from(unbind(host, binding));
-    }
-    for name in &gone.queues {
-        applied.removed += usize::from(remove_queue(host, name, options, &mut failed));
-    }
-    for name in &gone.exchanges {
-        applied.removed += usize::from(alter::remove_exchange(host, name));
+    for removal in gone.in_order() {
+        match remove(host, removal, options) {
+            Ok(is_done) => applied.removed += usize::from(is_done),
+            Err(text) => failed.push(text),
+        }
     }
     if failed.is_empty() { Ok(applied) } else { Err(failed) }
+}
+
+/// Takes one thing away; `false` when it is not there any more.
+///
+/// # Errors
+/// Why it stays, for people.
+pub fn remove<H: Host>(
+    host: &mut H,
+    removal: Removal<'_>,
+    options: &Options,
+) -> Result<bool, String> {
+    match removal {
+        Removal::Binding(it) => Ok(unbind(host, it)),
+        Removal::Queue(name) => remove_queue(host, name, options),
+        Removal::Exchange(name) => Ok(alter::remove_exchange(host, name)),
+    }
 }
 
 fn unbind<H: Host>(host: &mut H, it: &Binding) -> bool {
@@ -60,21 +71,15 @@ fn unbind<H: Host>(host: &mut H, it: &Binding) -> bool {
 }
 
 /// Removes a queue, unless something came into it that nobody has given up.
-fn remove_queue<H: Host>(
-    host: &mut H,
-    name: &str,
-    options: &Options,
-    failed: &mut Vec<String>,
-) -> bool {
-    let Some(id) = host.vhost().queue(name).map(|it| it.id) else { return false };
+fn remove_queue<H: Host>(host: &mut H, name: &str, options: &Options) -> Result<bool, String> {
+    let Some(id) = host.vhost().queue(name).map(|it| it.id) else { return Ok(false) };
     let (n_messages, n_consumers) = observed::stake(host, id);
     if (n_messages > 0 || n_consumers > 0) && !options.delete.contains(name) {
-        failed.push(format!(
+        return Err(format!(
             "the queue '{name}' stays: {n_messages} messages and {n_consumers} consumers came \
              meanwhile"
         ));
-        return false;
     }
     delete::remove_queue(host, id, "no topology file declares it any more");
-    true
+    Ok(true)
 }

@@ -20,6 +20,7 @@ use serde::Serialize;
 use crate::amqp::name::VhostName;
 use crate::topology::declared;
 use crate::topology::declared::Topology;
+use crate::topology::engine::Engine;
 use crate::topology::observed;
 use crate::topology::observed::Observed;
 use crate::topology::plan::Action;
@@ -51,6 +52,9 @@ pub struct Rollout {
     /// In the order in which they are done: what is new is there and bound before anything goes.
     pub steps: Vec<Step>,
     pub stakes: Vec<Stake>,
+    /// Queues that are replaced with all their messages.
+    #[serde(default)]
+    pub handovers: Vec<Handover>,
     /// What is there and in no file, and stays.
     pub undeclared: Vec<Undeclared>,
     /// Why the plan is not carried out; empty when nothing speaks against it.
@@ -98,6 +102,18 @@ pub struct Stake {
     pub n_consumers: u64,
 }
 
+/// A queue that becomes another one, and what is in it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Handover {
+    pub vhost: String,
+    pub queue: String,
+    /// They are in the new one afterwards, in their order.
+    pub n_messages: u64,
+    pub n_consumers: u64,
+    /// The consumers are cancelled; else they stay.
+    pub cancels: bool,
+}
+
 /// The schema of a saved plan.
 pub const SCHEMA: &str = "railpost.rollout/1";
 
@@ -116,6 +132,7 @@ impl Rollout {
         present.vhosts.retain(|name, _| removals.contains_key(name.as_str()));
         let plan = Plan::on(observed.engine, &present, &goal(&present, new, &removals));
         let stakes = stakes(observed, &removals);
+        let handovers = handovers(observed, &removals, &plan);
         let mut refusals = refusals(&stakes, options);
         refusals.extend(protected(applied, &plan));
         refusals.extend(held_back(observed, &plan));
@@ -126,6 +143,7 @@ impl Rollout {
             steps: steps(&plan),
             plan,
             stakes,
+            handovers,
             undeclared,
             refusals,
             losses: Vec::new(),
@@ -188,13 +206,39 @@ fn keep(
 fn stakes(observed: &Observed, removals: &BTreeMap<String, Removals>) -> Vec<Stake> {
     let mut all = Vec::new();
     for (vhost, gone) in removals {
-        for name in gone.queues.iter().chain(&gone.replaced) {
+        let replaced = gone.replaced.iter().filter(|_| observed.engine != Engine::Railpost);
+        for name in gone.queues.iter().chain(replaced) {
             let live = observed.vhosts.get(vhost).and_then(|it| it.queues.get(name));
             all.extend(live.map(|it| Stake {
                 vhost: vhost.clone(),
                 queue: name.clone(),
                 n_messages: it.n_messages,
                 n_consumers: it.n_consumers,
+            }));
+        }
+    }
+    all
+}
+
+fn handovers(
+    observed: &Observed,
+    removals: &BTreeMap<String, Removals>,
+    plan: &Plan,
+) -> Vec<Handover> {
+    let mut all = Vec::new();
+    for (vhost, gone) in removals.iter().filter(|_| observed.engine == Engine::Railpost) {
+        for name in &gone.replaced {
+            let is_it =
+                |it: &&Change| it.kind == Kind::Queue && it.vhost == *vhost && it.name == *name;
+            let change = plan.changes.iter().find(is_it);
+            let properties = change.into_iter().flat_map(|it| &it.properties);
+            let live = observed.vhosts.get(vhost).and_then(|it| it.queues.get(name));
+            all.extend(live.map(|it| Handover {
+                vhost: vhost.clone(),
+                queue: name.clone(),
+                n_messages: it.n_messages,
+                n_consumers: it.n_consumers,
+                cancels: properties.filter(|it| it.identity).any(|it| it.property != "durable"),
             }));
         }
     }

@@ -18,13 +18,32 @@ use crate::topology::rabbitmq::policy;
 use crate::topology::rollout::Options;
 
 /// What goes in one vhost.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Removals {
     pub bindings: Vec<Binding>,
     pub queues: Vec<String>,
     pub exchanges: Vec<String>,
-    /// Queues that are made anew, as other ones of the same name.
+    /// Queues that become other ones of the same name.
     pub replaced: Vec<String>,
+}
+
+impl Removals {
+    /// What goes, one after the other: nothing is bound to what goes when it does, and queues go
+    /// before the exchanges that may have been their last way in.
+    pub fn in_order(&self) -> impl Iterator<Item = Removal<'_>> {
+        let bindings = self.bindings.iter().map(Removal::Binding);
+        let queues = self.queues.iter().map(|it| Removal::Queue(it));
+        bindings.chain(queues).chain(self.exchanges.iter().map(|it| Removal::Exchange(it)))
+    }
+}
+
+/// One thing that goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal<'r> {
+    Binding(&'r Binding),
+    Queue(&'r str),
+    Exchange(&'r str),
 }
 
 /// Something that is on the broker and in no file.

@@ -1,5 +1,6 @@
 //! A rollout for people, for programs, and for the comments of a pull request.
 
+use crate::topology::rollout::Handover;
 use crate::topology::rollout::Rollout;
 use crate::topology::rollout::Stake;
 use crate::topology::rollout::StepAction;
@@ -35,6 +36,7 @@ impl Rollout {
             }
         };
         section("steps", self.step_lines());
+        section("replaced with what is in it", self.handovers.iter().map(handover).collect());
         section("at stake", self.stakes.iter().map(stake).collect());
         section("on the broker and in no file", self.undeclared_lines());
         section("not as the files say", self.losses.clone());
@@ -51,6 +53,7 @@ impl Rollout {
                 lines.iter().for_each(|it| text.push_str(&format!("- {it}\n")));
             }
         };
+        section("Replaced with what is in it", self.handovers.iter().map(handover).collect());
         section("At stake", self.stakes.iter().map(stake).collect());
         section("On the broker and in no file", self.undeclared_lines());
         section("Not as the files say", self.losses.clone());
@@ -83,6 +86,15 @@ impl Rollout {
         };
         self.undeclared.iter().map(line).collect()
     }
+}
+
+fn handover(it: &Handover) -> String {
+    let Handover { queue, n_messages, n_consumers, cancels, .. } = it;
+    let fate = if *cancels { "are cancelled and subscribe again" } else { "stay" };
+    format!(
+        "queue `{queue}`: {n_messages} messages are kept in their order, {n_consumers} consumers \
+         {fate}"
+    )
 }
 
 fn stake(it: &Stake) -> String {
