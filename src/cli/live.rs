@@ -85,6 +85,14 @@ impl Live {
         }
     }
 
+    /// What applying a topology makes of it on this broker.
+    pub(in crate::cli) fn as_made(&self, topology: Topology) -> Result<Topology, Exit> {
+        match self {
+            Live::Railpost(_) => Ok(topology),
+            Live::Rabbitmq(it) => it.as_made(&topology),
+        }
+    }
+
     /// What the broker has.
     pub(in crate::cli) fn observed(&self) -> Result<Observed, Exit> {
         match self {

@@ -116,7 +116,7 @@ fn write_adopted(args: &AdoptArgs) -> Result<Exit, Exit> {
         }
     }
     let observed = live.observed()?;
-    let declared = topology::load(&sources).topology;
+    let declared = live.as_made(topology::load(&sources).topology)?;
     let bindings = observed.vhosts.get(&args.vhost);
     let bindings = bindings.map(|it| adopt::undeclared(it, declared.vhost(&args.vhost)));
     let adopted = adopt::bind(&sources, &args.vhost, &bindings.unwrap_or_default());

@@ -1,9 +1,8 @@
 //! A node of RabbitMQ, asked over its management API, and over AMQP where messages move.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use lapin::Channel;
-use lapin::Connection;
 use serde_json::Value;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -20,8 +19,8 @@ use crate::cli::client::target::escape;
 use crate::cli::exit::Exit;
 use crate::cli::files;
 use crate::cli::live::PATIENCE;
-use crate::controller;
 use crate::controller::moving;
+use crate::controller::moving::MoveError;
 use crate::controller::moving::Until;
 use crate::topology;
 use crate::topology::Source;
@@ -35,9 +34,9 @@ use crate::topology::rabbitmq::observe::Seen;
 use crate::topology::rabbitmq::observe::observe;
 use crate::topology::rabbitmq::policy::PRIORITY;
 use crate::topology::rabbitmq::policy::Policy;
+use crate::topology::rabbitmq::rollout::Agenda;
 use crate::topology::rabbitmq::rollout::Anew;
 use crate::topology::rabbitmq::rollout::Course;
-use crate::topology::rabbitmq::rollout::Errand;
 use crate::topology::rabbitmq::rollout::KEPT_PREFIX;
 use crate::topology::rabbitmq::rollout::Kept;
 use crate::topology::rabbitmq::rollout::Leaving;
@@ -50,12 +49,17 @@ use crate::topology::rabbitmq::rollout::applied;
 use crate::topology::rabbitmq::rollout::course;
 use crate::topology::rabbitmq::rollout::is_begun;
 use crate::topology::rabbitmq::rollout::nexts;
+use crate::topology::rabbitmq::translate;
 use crate::topology::rollout::Options;
 use crate::topology::rollout::Rollout;
 use crate::topology::rollout::present;
 
 /// RabbitMQ's AMQP port is so many below that of its API.
 const BELOW_API: u16 = 10_000;
+
+/// How often a list that RabbitMQ fails to make is asked for again, and after what wait.
+const LISTED_AGAIN: u32 = 5;
+const LISTED_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// A node to talk to.
 #[derive(Debug)]
@@ -114,6 +118,10 @@ impl Rabbitmq {
         Ok((state.seen.observed, rollout, state.seen.node))
     }
 
+    pub(in crate::cli) fn as_made(&self, topology: &Topology) -> Result<Topology, Exit> {
+        Ok(translate(topology, &self.state(None)?.seen.node).topology)
+    }
+
     pub(in crate::cli) fn observed(&self) -> Result<Observed, Exit> {
         Ok(self.state(None)?.seen.observed)
     }
@@ -170,8 +178,8 @@ impl Rabbitmq {
             Exit::Unusable
         })?;
         let mut carrier = Carrier { of: self, runtime, done: Done::default(), left: Vec::new() };
-        for (vhost, errand) in &course.vhosts {
-            carrier.carry_out(vhost, errand)?;
+        for (vhost, agenda) in &course.vhosts {
+            carrier.carry_out(vhost, agenda)?;
         }
         if carrier.left.is_empty() {
             return Ok(carrier.done);
@@ -236,6 +244,17 @@ impl Rabbitmq {
     }
 
     fn get(&self, path: &str) -> Result<Value, Exit> {
+        // COMPAT: a list of what is just being deleted fails once in a while.
+        for _ in 0..LISTED_AGAIN {
+            let answer = self.api.ask("GET", path, None, None).map_err(|it| client::report(&it))?;
+            if answer.status == 200 {
+                return Ok(answer.body);
+            }
+            if answer.status < 500 {
+                break;
+            }
+            std::thread::sleep(LISTED_AGAIN_AFTER);
+        }
         let answer = self.ask("GET", path, None)?;
         if answer.status == 404 {
             return Err(self.refused("GET", path, &answer));
@@ -279,7 +298,7 @@ fn course_of(state: &State, sources: &[Source], options: &Options) -> Result<Cou
     Ok(course(&state.seen, &state.applied, &new, sources, options))
 }
 
-/// Carries errands out.
+/// Carries agendas out.
 struct Carrier<'a> {
     of: &'a Rabbitmq,
     runtime: Runtime,
@@ -289,47 +308,47 @@ struct Carrier<'a> {
 }
 
 impl Carrier<'_> {
-    fn carry_out(&mut self, vhost: &str, errand: &Errand) -> Result<(), Exit> {
+    fn carry_out(&mut self, vhost: &str, agenda: &Agenda) -> Result<(), Exit> {
         let of = self.of;
         let v = escape(vhost);
-        if errand.is_new {
+        if agenda.is_new {
             // COMPAT: from 3.11 on, clients that say no type mean this one.
             let body = json!({ "default_queue_type": "quorum" });
             of.send("PUT", &format!("/api/vhosts/{v}"), Some(&body))?;
             self.done.created += 1;
         }
-        for it in &errand.exchanges {
+        for it in &agenda.exchanges {
             self.add_exchange(&v, it)?;
         }
-        for it in &errand.queues {
+        for it in &agenda.queues {
             self.add_queue(&v, it)?;
         }
-        for it in &errand.bindings {
+        for it in &agenda.bindings {
             self.bind(&v, it)?;
             self.done.created += 1;
         }
-        for it in &errand.policies {
+        for it in &agenda.policies {
             self.put_policy(&v, it)?;
             self.done.changed += 1;
         }
-        for it in &errand.anew {
+        for it in &agenda.anew {
             self.make_anew(&v, it)?;
         }
-        for it in &errand.replaced {
+        for it in &agenda.replaced {
             self.replace(vhost, it)?;
         }
-        for it in &errand.unbind {
+        for it in &agenda.unbind {
             self.unbind(&v, it)?;
             self.done.removed += 1;
         }
-        for it in &errand.delete_queues {
+        for it in &agenda.delete_queues {
             self.delete_queue(vhost, it)?;
         }
-        for name in &errand.delete_exchanges {
+        for name in &agenda.delete_exchanges {
             of.send("DELETE", &format!("/api/exchanges/{v}/{}", escape(name)), None)?;
             self.done.removed += 1;
         }
-        for name in &errand.delete_policies {
+        for name in &agenda.delete_policies {
             of.send("DELETE", &format!("/api/policies/{v}/{}", escape(name)), None)?;
         }
         Ok(())
@@ -412,7 +431,7 @@ impl Carrier<'_> {
         let v = escape(vhost);
         let path = format!("/api/queues/{v}/{}", escape(&it.name));
         if !it.given_up {
-            let stake = self.amqp(vhost, async |channel| moving::stake(channel, &it.name).await)?;
+            let stake = self.amqp(moving::stake(&self.of.url, vhost, &it.name))?;
             let Some((n_messages, n_consumers)) = stake else { return Ok(()) };
             if n_messages > 0 && it.runs_empty {
                 let name = &it.name;
@@ -491,30 +510,13 @@ impl Carrier<'_> {
     }
 
     fn drain(&self, vhost: &str, from: &str, to: &str, until: Until) -> Result<u64, Exit> {
-        self.amqp(vhost, async |channel| moving::drain(channel, from, to, until).await)
+        self.amqp(moving::drain(&self.of.url, vhost, from, to, until))
     }
 
-    /// Does something on a channel of its own.
-    fn amqp<T>(
-        &self,
-        vhost: &str,
-        work: impl AsyncFnOnce(&Channel) -> Result<T, moving::MoveError>,
-    ) -> Result<T, Exit> {
-        self.runtime.block_on(async {
-            let connection: Connection =
-                controller::connect(&self.of.url, vhost).await.map_err(|error| {
-                    eprintln!("error: AMQP: {error}");
-                    Exit::Unreachable
-                })?;
-            let done = match connection.create_channel().await {
-                Ok(channel) => work(&channel).await,
-                Err(error) => Err(error.into()),
-            };
-            let _ = connection.close(200, "done".into()).await;
-            done.map_err(|error| {
-                eprintln!("error: {error}");
-                Exit::Partial
-            })
+    fn amqp<T>(&self, work: impl Future<Output = Result<T, MoveError>>) -> Result<T, Exit> {
+        self.runtime.block_on(work).map_err(|error| {
+            eprintln!("error: {error}");
+            if error.is_unreachable() { Exit::Unreachable } else { Exit::Partial }
         })
     }
 }

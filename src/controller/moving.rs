@@ -15,6 +15,8 @@ use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
 
+use crate::controller::ControllerError;
+use crate::controller::connect;
 use crate::controller::field;
 use crate::controller::ready;
 
@@ -29,7 +31,9 @@ const QUIET: Duration = Duration::from_millis(200);
 /// Why a queue was not emptied; what was not confirmed is still in it.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
-    #[error("{0}")]
+    #[error("AMQP: {0}")]
+    Unreachable(#[from] ControllerError),
+    #[error("AMQP: {0}")]
     Broker(#[from] lapin::Error),
     #[error("a message of `{from}` was not taken by what `{to}` leads to")]
     NotTaken { from: String, to: String },
@@ -37,17 +41,27 @@ pub enum MoveError {
     Deleted(String),
 }
 
-/// How many ready messages and consumers a queue has; nothing when it is not there. The channel is
-/// closed then.
+impl MoveError {
+    /// Nothing was begun.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, MoveError::Unreachable(_))
+    }
+}
+
+/// How many ready messages and consumers a queue has; nothing when it is not there.
 ///
 /// # Errors
 /// When the broker does not answer.
-pub async fn stake(channel: &Channel, queue: &str) -> Result<Option<(u32, u32)>, MoveError> {
-    match ready(channel, queue).await {
+pub async fn stake(url: &str, vhost: &str, queue: &str) -> Result<Option<(u32, u32)>, MoveError> {
+    let connection = connect(url, vhost).await?;
+    let channel = connection.create_channel().await?;
+    let found = match ready(&channel, queue).await {
         Ok(it) => Ok(Some(it)),
         Err(error) if is_not_found(&error) => Ok(None),
         Err(error) => Err(error.into()),
-    }
+    };
+    let _ = connection.close(200, "looked".into()).await;
+    found
 }
 
 fn is_not_found(error: &lapin::Error) -> bool {
@@ -74,11 +88,21 @@ pub enum Until {
 /// When a message is refused or not routed, or the channel is lost. Nothing is lost then; what was
 /// on its way may be in both.
 pub async fn drain(
-    channel: &Channel,
+    url: &str,
+    vhost: &str,
     from: &str,
     to: &str,
     until: Until,
 ) -> Result<u64, MoveError> {
+    let connection = connect(url, vhost).await?;
+    let channel = connection.create_channel().await?;
+    let moved = drain_by(&channel, from, to, until).await;
+    // What was fetched and not moved goes back to where it was.
+    let _ = connection.close(200, "done".into()).await;
+    moved
+}
+
+async fn drain_by(channel: &Channel, from: &str, to: &str, until: Until) -> Result<u64, MoveError> {
     let enough = u64::from(ready(channel, from).await?.0) * 2 + u64::from(WINDOW);
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     channel.basic_qos(WINDOW, BasicQosOptions::default()).await?;

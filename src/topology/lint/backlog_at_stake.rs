@@ -13,9 +13,9 @@ const CODE: Code = Code { id: "QUE-005", name: "backlog-at-stake" };
 pub(in crate::topology) const RULE: Rule = Rule {
     code: CODE,
     allowable: true,
-    page: "What the files say would delete a queue, or make it anew, that has messages or consumers. \
-           Let it run empty first, or name it when the plan is made (`--delete`), so that somebody has \
-           decided it.",
+    page: "What the files say would delete a queue, or make it anew, that has messages or \
+           consumers. Let it run empty first, or name it when the plan is made (`--delete`), so \
+           that somebody has decided it.",
     wrong: "[services.billing]\n\
             #--- what a broker has\n\
             [services.billing]\n\

@@ -13,9 +13,9 @@ const CODE: Code = Code { id: "CON-006", name: "backlog-without-consumer" };
 pub(in crate::topology) const RULE: Rule = Rule {
     code: CODE,
     allowable: true,
-    page: "Messages wait in a queue, and no instance of its service consumes it: the service is not \
-           deployed, cannot connect, or consumes another queue. At the moment of looking, that is; a \
-           warning, because a deployment looks the same for a while.",
+    page: "Messages wait in a queue, and no instance of its service consumes it: the service is \
+           not deployed, cannot connect, or consumes another queue. At the moment of looking, \
+           that is; a warning, because a deployment looks the same for a while.",
     wrong: "[services.billing]\n\
             [queues.bills]\n\
             service = \"billing\"\n\

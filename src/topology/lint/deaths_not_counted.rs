@@ -18,10 +18,10 @@ pub(in crate::topology) const RULE: Rule = Rule {
     allowable: true,
     page: "Consumers publish a failed message again, and count its attempts by the header \
            `x-death`, while the vhost removes that header from what clients publish \
-           (`client_x_death = \"ignore\"`, and RabbitMQ since 4.0): the count stays at one, and the \
-           retries never end. Found where a message is declared with the header `x-death`, and \
-           where the consumers of a queue publish to the queue in which its messages wait, without \
-           a header that could count. A retry policy counts by itself.",
+           (`client_x_death = \"ignore\"`, and RabbitMQ since 4.0): the count stays at one, and \
+           the retries never end. Found where a message is declared with the header `x-death`, \
+           and where the consumers of a queue publish to the queue in which its messages wait, \
+           without a header that could count. A retry policy counts by itself.",
     wrong: "[vhost]\n\
             client_x_death = \"ignore\"\n\
             [services.worker]\n\

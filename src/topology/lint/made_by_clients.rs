@@ -14,7 +14,8 @@ pub(in crate::topology) const RULE: Rule = Rule {
     code: CODE,
     allowable: true,
     page: "A client declared it on its own, or somebody by hand: nobody reviewed who gets which \
-           message by it. `railpost adopt` writes it into a file; `railpost apply --prune` deletes it.",
+           message by it. `railpost adopt` writes it into a file; `railpost apply --prune` \
+           deletes it.",
     wrong: "[services.billing]\n\
             [queues.bills]\n\
             service = \"billing\"\n\

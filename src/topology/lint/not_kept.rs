@@ -14,9 +14,10 @@ const CODE: Code = Code { id: "RMQ-001", name: "not-kept-on-rabbitmq" };
 pub(in crate::topology) const RULE: Rule = Rule {
     code: CODE,
     allowable: true,
-    page: "With `--engine rabbitmq` the files are for RabbitMQ, which does not have everything that they \
-           can say. Nothing of it is left out in silence: what is kept in another way, and what is not \
-           kept, is listed here and in every plan. What the node could not have at all is an error.",
+    page: "With `--engine rabbitmq` the files are for RabbitMQ, which does not have everything \
+           that they can say. Nothing of it is left out in silence: what is kept in another way, \
+           and what is not kept, is listed here and in every plan. What the node could not have \
+           at all is an error.",
     wrong: "[services.billing]\n\
             [queues.bills]\n\
             service = \"billing\"\n\

@@ -13,9 +13,9 @@ const CODE: Code = Code { id: "RTE-016", name: "service-loses-copies" };
 pub(in crate::topology) const RULE: Rule = Rule {
     code: CODE,
     allowable: true,
-    page: "On the broker a service gets a copy of the message, and with these files it does not any \
-           more. That is the line of a change that hurts most when nobody meant it. Where it is meant, \
-           allow it with the reason until it is applied.",
+    page: "On the broker a service gets a copy of the message, and with these files it does not \
+           any more. That is the line of a change that hurts most when nobody meant it. Where it \
+           is meant, allow it with the reason until it is applied.",
     wrong: "[services.shop]\n\
             [exchanges.orders]\n\
             type = \"direct\"\n\

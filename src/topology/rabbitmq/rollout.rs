@@ -59,13 +59,13 @@ pub struct Next {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Course {
     pub rollout: Rollout,
-    pub vhosts: BTreeMap<String, Errand>,
+    pub vhosts: BTreeMap<String, Agenda>,
 }
 
 /// What is to be done in one vhost. Lists are in the order in which they are done, and doing any of
 /// it twice does no harm.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Errand {
+pub struct Agenda {
     /// The vhost is to be made.
     pub is_new: bool,
     pub exchanges: Vec<NewExchange>,
@@ -256,11 +256,11 @@ pub fn course(
     for (name, vhost) in &wanted.vhosts {
         let gone = removals.get(name.as_str()).cloned().unwrap_or_default();
         let work = Work { seen, rollout: &rollout, name, options, roles: &roles, new };
-        vhosts.insert(name.to_string(), work.errand(Some(vhost), gone));
+        vhosts.insert(name.to_string(), work.agenda(Some(vhost), gone));
     }
     for (name, gone) in removals.iter().filter(|(name, _)| wanted.vhost(name).is_none()) {
         let work = Work { seen, rollout: &rollout, name, options, roles: &roles, new };
-        vhosts.insert(name.clone(), work.errand(None, gone.clone()));
+        vhosts.insert(name.clone(), work.agenda(None, gone.clone()));
     }
     Course { rollout, vhosts }
 }
@@ -268,7 +268,7 @@ pub fn course(
 impl Course {
     /// There is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.rollout.is_empty() && self.vhosts.values().all(|it| *it == Errand::default())
+        self.rollout.is_empty() && self.vhosts.values().all(|it| *it == Agenda::default())
     }
 }
 
@@ -385,19 +385,19 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn errand(&self, wanted: Option<&Vhost>, gone: Removals) -> Errand {
+    fn agenda(&self, wanted: Option<&Vhost>, gone: Removals) -> Agenda {
         let live = self.seen.observed.vhosts.get(self.name);
-        let mut errand = Errand { is_new: live.is_none(), ..Errand::default() };
+        let mut agenda = Agenda { is_new: live.is_none(), ..Agenda::default() };
         if let Some(wanted) = wanted {
-            self.make(wanted, &gone, &mut errand);
+            self.make(wanted, &gone, &mut agenda);
         }
-        errand.unbind = gone.bindings;
-        errand.delete_queues = gone.queues.into_iter().map(|it| self.leaving(it)).collect();
-        errand.delete_exchanges = gone.exchanges;
-        errand
+        agenda.unbind = gone.bindings;
+        agenda.delete_queues = gone.queues.into_iter().map(|it| self.leaving(it)).collect();
+        agenda.delete_exchanges = gone.exchanges;
+        agenda
     }
 
-    fn make(&self, wanted: &Vhost, gone: &Removals, errand: &mut Errand) {
+    fn make(&self, wanted: &Vhost, gone: &Removals, agenda: &mut Agenda) {
         let empty = crate::topology::observed::Vhost::default();
         let live = self.seen.observed.vhosts.get(self.name).unwrap_or(&empty);
         let mut bindings = declared_bindings(wanted);
@@ -418,11 +418,11 @@ impl Work<'_> {
                 let stays = |it: &&Binding| !gone.bindings.contains(it);
                 let live = live.bindings.iter().filter(stays).chain(&bindings);
                 all.extend(live.filter(|from| *from.source == *it.name).cloned());
-                errand.anew.push(Anew::Exchange(new, all));
+                agenda.anew.push(Anew::Exchange(new, all));
             } else if live.exchanges.contains_key(it.name.as_str()) {
-                errand.policies.extend(new.policy);
+                agenda.policies.extend(new.policy);
             } else {
-                errand.exchanges.push(new);
+                agenda.exchanges.push(new);
             }
         }
         for it in wanted.queues.values() {
@@ -448,35 +448,35 @@ impl Work<'_> {
                 let replaced = Replaced { queue: new, bindings, bindings_before, stage };
                 // What a replacement that was interrupted has put aside is not given up.
                 if !was_begun && self.options.delete.contains(it.name.as_str()) {
-                    errand.anew.push(Anew::Queue(replaced.queue, replaced.bindings));
+                    agenda.anew.push(Anew::Queue(replaced.queue, replaced.bindings));
                 } else {
-                    errand.replaced.push(replaced);
+                    agenda.replaced.push(replaced);
                 }
             } else if live.queues.contains_key(it.name.as_str()) {
-                errand.policies.extend(new.policy);
+                agenda.policies.extend(new.policy);
             } else {
-                errand.queues.push(new);
+                agenda.queues.push(new);
             }
         }
         let replaced: BTreeSet<&str> =
-            errand.replaced.iter().map(|it| it.queue.name.as_str()).collect();
+            agenda.replaced.iter().map(|it| it.queue.name.as_str()).collect();
         bindings.retain(|it| {
             let is_replaced = !it.to_exchange && replaced.contains(it.destination.as_str());
             !is_replaced && live.bindings.binary_search(it).is_err()
         });
-        errand.bindings = bindings;
+        agenda.bindings = bindings;
         let there = |it: &Policy| {
             let same = |live: &&crate::topology::rabbitmq::observe::Policy| {
                 live.vhost == self.name && live.name == it.name && live.definition == it.definition
             };
             self.seen.policies.iter().any(|live| same(&live))
         };
-        errand.policies.retain(|it| !there(it));
+        agenda.policies.retain(|it| !there(it));
         let needed: BTreeSet<String> = policy::all(wanted).into_iter().map(|it| it.name).collect();
         let stale = self.seen.policies.iter().filter(|it| {
             it.vhost == self.name && policy::is_ours(&it.name) && !needed.contains(&it.name)
         });
-        errand.delete_policies = stale.map(|it| it.name.clone()).collect();
+        agenda.delete_policies = stale.map(|it| it.name.clone()).collect();
     }
 
     fn is_replaced(&self, kind: Kind, name: &str) -> bool {
