@@ -175,11 +175,9 @@ fn body(delivery: &Delivery) -> String {
 }
 
 fn integer(delivery: &Delivery, header: &str) -> Option<i64> {
-    match delivery.properties.headers().as_ref()?.inner().get(header)? {
-        AMQPValue::LongLongInt(it) => Some(*it),
-        AMQPValue::LongInt(it) => Some(i64::from(*it)),
-        _ => None,
-    }
+    let value = delivery.properties.headers().as_ref()?.inner().get(header)?;
+    let short = value.as_long_int().map(i64::from);
+    short.or_else(|| value.as_long_long_int())
 }
 
 const ORDERS: &str = "[services.shop]\n[services.billing]\n\
@@ -376,7 +374,7 @@ async fn failed_messages_wait_come_back_and_are_parked_however_often_controllers
                 delivery.properties.message_id().as_ref().map(|it| it.as_str()),
                 Some(&*body)
             );
-            let fails = number % 3 == 0 || (number % 3 == 1 && attempt == 0);
+            let fails = number.is_multiple_of(3) || (number % 3 == 1 && attempt == 0);
             {
                 let mut seen = notes.lock().expect("unpoisoned");
                 let it = seen.entry(body).or_default();
@@ -414,6 +412,7 @@ async fn failed_messages_wait_come_back_and_are_parked_however_often_controllers
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     consuming.abort();
+    assert_eq!(declared(&publisher, "billing.retry.in").await, Some(0));
     let seen = seen.lock().expect("unpoisoned");
     let expected: BTreeSet<String> = (0..N).step_by(3).map(|it| it.to_string()).collect();
     assert_eq!(parked.keys().cloned().collect::<BTreeSet<_>>(), expected);
@@ -438,7 +437,6 @@ async fn failed_messages_wait_come_back_and_are_parked_however_often_controllers
         };
         assert_eq!(attempts.as_slice().len(), 3);
     }
-    assert_eq!(declared(&publisher, "billing.retry.in").await, Some(0));
 }
 
 /// Publishes without a pause until it is told to stop; returns what was confirmed.
@@ -520,8 +518,7 @@ fn cut_after(to: SocketAddr, n_changes: usize) -> SocketAddr {
 
 fn pass_on(mut client: TcpStream, mut server: TcpStream, left: &AtomicUsize) {
     let mut buffer = vec![0; 1 << 16];
-    loop {
-        let Ok(n @ 1..) = client.read(&mut buffer) else { break };
+    while let Ok(n @ 1..) = client.read(&mut buffer) {
         let changes = [&b"PUT "[..], b"POST ", b"DELETE "];
         let is_change = changes.iter().any(|it| buffer[..n].starts_with(it));
         let take = |it: usize| it.checked_sub(usize::from(is_change));

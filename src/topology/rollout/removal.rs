@@ -104,7 +104,7 @@ impl Sides<'_> {
             let is_old = before.is_some_and(|it| it.queues.contains_key(name.as_str()));
             match (new, is_old || self.options.prune) {
                 (Some(new), _) if is_another(new, queue, self.engine) => {
-                    gone.replaced.push(name.clone())
+                    gone.replaced.push(name.clone());
                 }
                 (Some(_), _) => {}
                 (None, true) => gone.queues.push(name.clone()),
