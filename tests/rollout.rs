@@ -168,7 +168,20 @@ async fn plans_are_refused_when_stale_or_when_messages_are_at_stake() {
     world.write(&without);
     let (code, text) = world.run(&["plan", "-o", "plan.json"]).await;
     assert_eq!(code, 0, "{text}");
+
     assert!(text.contains("would go with 1 messages and 0 consumers"), "{text}");
+
+    // A plan of another broker.
+    let path = world.folder.path().join("plan.json");
+    let plan = fs::read_to_string(&path).expect("written");
+    assert!(plan.contains("\"broker\": \"railpost "), "{plan}");
+    let other = world.folder.path().join("other.json");
+    fs::write(other, plan.replace("\"broker\": \"railpost ", "\"broker\": \"another "))
+        .expect("written");
+    let (code, text) = world.run(&["apply", "other.json"]).await;
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("the plan was made for `another"), "{text}");
+
     assert_eq!(world.run(&["apply", "plan.json"]).await.0, 5);
     assert_eq!(world.run(&["apply", "--yes"]).await.0, 5);
     assert_eq!(depth(&channel, "billing").await, 1, "nothing was done");

@@ -74,6 +74,12 @@ impl Problem {
         Problem::BadRequest(reason.into())
     }
 
+    /// What is wrong, for people.
+    pub fn reason(self) -> String {
+        let body = self.response().body.unwrap_or_default();
+        body["reason"].as_str().map_or_else(|| body.to_string(), str::to_owned)
+    }
+
     pub fn response(self) -> Response {
         let of = |status, error: &str, reason: String| Response {
             status,

@@ -209,24 +209,51 @@ async fn serve(plan: &Plan, loaded: &Loaded) -> Exit {
         }
     };
     announce(plan, loaded, &server);
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    ) else {
         eprintln!("error: cannot listen for signals");
         return Exit::Findings;
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        why = server.failed() => {
-            eprintln!("error: {why}");
-            return Exit::DiskFailed;
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(plan, &server).await,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            why = server.failed() => {
+                eprintln!("error: {why}");
+                return Exit::DiskFailed;
+            }
         }
     }
     println!("stopping");
     server.stop().await;
     println!("stopped");
     Exit::Fine
+}
+
+/// Reads the files anew, on SIGHUP, and makes the broker what they declare; with anything wrong in
+/// them or at stake it stays as it was.
+async fn reload(plan: &Plan, server: &Server) {
+    if plan.topology.is_empty() {
+        tracing::warn!("SIGHUP: the broker was started without files; use `railpost apply`");
+        return;
+    }
+    let sources = match files::read(&plan.topology) {
+        Ok(sources) => sources,
+        Err(error) => {
+            tracing::error!("the topology stays as it was: {error}");
+            return;
+        }
+    };
+    match server.reload(&sources).await {
+        Ok((created, changed, removed)) => {
+            tracing::info!(created, changed, removed, "the topology was read again");
+        }
+        Err(why) => tracing::error!("the topology stays as it was: {why}"),
+    }
 }
 
 /// The lines that say what was found and where the broker is.

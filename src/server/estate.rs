@@ -54,6 +54,8 @@ pub(in crate::server) struct LiveEstate {
 /// What does not change while the broker runs.
 #[derive(Clone, Debug)]
 pub(in crate::server) struct About {
+    /// Tells this data directory from any other one.
+    pub(in crate::server) broker: String,
     pub(in crate::server) data: String,
     pub(in crate::server) host: String,
     pub(in crate::server) listeners: Vec<(&'static str, String, u16)>,

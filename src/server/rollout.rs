@@ -27,6 +27,7 @@ use crate::topology::Topology;
 use crate::topology::apply::Applied;
 use crate::topology::day::Day;
 use crate::topology::declared::Vhost;
+use crate::topology::engine::Engine;
 use crate::topology::observed;
 use crate::topology::observed::Observed;
 use crate::topology::rollout::Options;
@@ -161,22 +162,21 @@ pub(in crate::server) fn finished(data: &Path, sources: &[Source]) -> io::Result
     keep(data, sources, None)
 }
 
-impl Node {
+impl LiveEstate {
     fn observe(&self, applied: &Topology) -> Observed {
         let mut vhosts = BTreeMap::new();
-        for live in self.vhosts() {
-            let mut turn = Turn::new(self, &live, None);
+        for live in self.node.vhosts() {
+            let mut turn = Turn::new(&self.node, &live, None);
             vhosts.insert(live.name.to_string(), observed::of(&mut turn));
             turn.finish();
         }
-        Observed { vhosts, sources: applied.sources.texts(), ..Observed::default() }
+        let (engine, broker) = (Engine::Railpost, self.about.broker.clone());
+        Observed { engine, broker, vhosts, sources: applied.sources.texts() }
     }
-}
 
-impl LiveEstate {
     pub(in crate::server) fn live_topology(&self) -> Value {
         let applied = Arc::clone(&self.node.topology.lock());
-        let observed = self.node.observe(&applied);
+        let observed = self.observe(&applied);
         json!({ "fingerprint": observed.fingerprint(), "observed": observed })
     }
 
@@ -184,7 +184,7 @@ impl LiveEstate {
         let wanted = wanted(body)?;
         let new = sound(&wanted.sources, self.today())?;
         let applied = Arc::clone(&self.node.topology.lock());
-        let observed = self.node.observe(&applied);
+        let observed = self.observe(&applied);
         let rollout = Rollout::new(&observed, &applied, &new, &wanted.sources, &wanted.options);
         Ok(serde_json::to_value(rollout).expect("strings and numbers only"))
     }
@@ -196,7 +196,7 @@ impl LiveEstate {
         let new = sound(&wanted.sources, self.today())?;
         // Held to the end, so that plans are carried out one after the other.
         let mut applied = self.node.topology.lock();
-        let observed = self.node.observe(&applied);
+        let observed = self.observe(&applied);
         let rollout = Rollout::new(&observed, &applied, &new, &wanted.sources, &wanted.options);
         if !rollout.is_empty() && wanted.fingerprint.is_some_and(|it| it != rollout.fingerprint) {
             let reason = "the broker has changed since the plan was made: plan again".to_owned();

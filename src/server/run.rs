@@ -46,6 +46,7 @@ use crate::storage::config::Config as StoreConfig;
 use crate::storage::error::StorageError;
 use crate::storage::report::Recovery;
 use crate::storage::store::Store;
+use crate::topology::Source;
 use crate::topology::Topology;
 use crate::topology::apply::Applied;
 use crate::topology::apply::Identity;
@@ -54,6 +55,7 @@ use crate::topology::apply::Identity;
 /// A broker that runs. Dropping it does not stop it; [`Server::stop`] does.
 pub struct Server {
     node: Arc<Node>,
+    estate: LiveEstate,
     storage: Option<JoinHandle<()>>,
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
@@ -163,24 +165,25 @@ impl Server {
         let http_address = http.as_ref().and_then(|it| it.local_addr().ok());
         let listeners =
             [("amqp", Some(address)), ("http", http_address), ("http/prometheus", metrics_address)];
-        let about = about(config, &listeners);
+        let about = about(config, report.identity, &listeners);
         if let Some(listener) = metrics {
             tokio::spawn(http::run(Arc::clone(&node), about.clone(), listener));
         }
+        let estate = LiveEstate {
+            node: Arc::clone(&node),
+            about,
+            jobs: Arc::default(),
+            audit: Arc::default(),
+        };
         if let Some(listener) = http {
-            let estate = LiveEstate {
-                node: Arc::clone(&node),
-                about,
-                jobs: Arc::default(),
-                audit: Arc::default(),
-            };
-            tokio::spawn(management::run(estate, listener));
+            tokio::spawn(management::run(estate.clone(), listener));
         }
         tokio::spawn(timer::run(Arc::clone(&node)));
         tokio::spawn(sampler::run(Arc::clone(&node)));
         tokio::spawn(control::run(Arc::clone(&node), config.data.clone(), control));
         tokio::spawn(listen::run(Arc::clone(&node), listener));
         Ok(Server {
+            estate,
             storage: Some(storage),
             address,
             metrics_address,
@@ -191,6 +194,20 @@ impl Server {
             node,
             took: started.elapsed(),
         })
+    }
+
+    /// Makes the broker what these files declare, while clients work, as `railpost apply` does: all
+    /// of it, or nothing. Returns how much was created, changed and removed.
+    ///
+    /// # Errors
+    /// Why it stays as it was: mistakes in the files, messages at stake, something protected.
+    pub async fn reload(&self, sources: &[Source]) -> Result<(u64, u64, u64), String> {
+        let estate = self.estate.clone();
+        let body = serde_json::json!({ "sources": sources });
+        let done = tokio::task::spawn_blocking(move || estate.roll_out(&body)).await;
+        let (document, _) = done.map_err(|it| it.to_string())?.map_err(|it| it.reason())?;
+        let number = |key: &str| document[key].as_u64().unwrap_or_default();
+        Ok((number("created"), number("changed"), number("removed")))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -251,12 +268,18 @@ async fn bind_http(
     }
 }
 
-fn about(config: &ServerConfig, listeners: &[(&'static str, Option<SocketAddr>)]) -> About {
+fn about(
+    config: &ServerConfig,
+    identity: [u8; 16],
+    listeners: &[(&'static str, Option<SocketAddr>)],
+) -> About {
     let name = rustix::system::uname();
     let host = name.nodename().to_string_lossy();
     let open = listeners.iter().filter_map(|(protocol, at)| Some((*protocol, (*at)?)));
     let listeners = open.map(|(protocol, at)| (protocol, at.ip().to_string(), at.port()));
+    let id: String = identity[..4].iter().map(|it| format!("{it:02x}")).collect();
     About {
+        broker: format!("railpost {id}"),
         data: config.data.display().to_string(),
         host: host.split('.').next().unwrap_or_default().to_owned(),
         listeners: listeners.collect(),

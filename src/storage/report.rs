@@ -10,6 +10,8 @@ use crate::storage::disk::FileName;
 /// What was done to bring a store up.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Recovery {
+    /// Of the store, chosen by chance when it was made.
+    pub identity: [u8; 16],
     /// The directory was empty, and a store was made in it.
     pub created: bool,
     /// The checkpoint that replay started from.

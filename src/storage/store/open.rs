@@ -47,6 +47,7 @@ impl<D: Disk> Store<D> {
         if !report.losses.is_empty() && !config.accept_loss {
             return Err(StorageError::Losses { losses: report.losses });
         }
+        report.identity = store_file.identity;
         report.damaged = quarantine(&*disk, &mut index, salt, &damaged)?;
         // What was read may still be in the page cache only; from now on it counts as durable.
         for number in visited {
