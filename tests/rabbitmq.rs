@@ -413,6 +413,18 @@ async fn failed_messages_wait_come_back_and_are_parked_however_often_controllers
     }
     consuming.abort();
     assert_eq!(declared(&publisher, "billing.retry.in").await, Some(0));
+
+    // One of those that were parked goes back as new, and to its queue alone.
+    let one = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let again = parked.values().next().expect("one");
+    let properties = again.properties.clone();
+    let sent =
+        publisher.basic_publish("".into(), "billing.parked".into(), one, &again.data, properties);
+    assert!(sent.await.expect("sent").await.expect("confirmed").is_ack());
+    let (code, text) = world.run(&["controller", "--redrive", "billing"]).await;
+    assert_eq!((code, text.as_str()), (0, "sent 1 messages back to `billing`\n"));
+    let back = get(&publisher, "billing").await.expect("it is back");
+    assert_eq!((body(&back), integer(&back, "x-retry-count")), (body(again), None));
     let seen = seen.lock().expect("unpoisoned");
     let expected: BTreeSet<String> = (0..N).step_by(3).map(|it| it.to_string()).collect();
     assert_eq!(parked.keys().cloned().collect::<BTreeSet<_>>(), expected);

@@ -383,7 +383,7 @@ pub(in crate::cli) struct AdoptArgs {
 What was applied must be what they run with: after `railpost apply --engine rabbitmq`, restart \
 them.
 
-Exit codes: 0 stopped by SIGTERM, 130 by Ctrl-C, 1 the files have errors or are not applied, 2 \
+Exit codes: 0 stopped by SIGTERM, or redriven, 130 by Ctrl-C, 1 the files have errors or are not applied, 2 \
 unreadable, 4 RabbitMQ cannot be reached or refuses the login.
 
 Example:
@@ -401,6 +401,15 @@ pub(in crate::cli) struct ControllerArgs {
     #[arg(long, value_name = "N", default_value_t = 200)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub(in crate::cli) window: u16,
+    /// Send what is parked of a queue back to it, as new, and end.
+    #[arg(long, value_name = "QUEUE")]
+    pub(in crate::cli) redrive: Option<String>,
+    /// How many messages, with --redrive [default: all that are parked].
+    #[arg(long, value_name = "N", requires = "redrive")]
+    pub(in crate::cli) count: Option<u64>,
+    /// The vhost of the queue, with --redrive, where files have several.
+    #[arg(short = 'V', long, value_name = "NAME", requires = "redrive")]
+    pub(in crate::cli) vhost: Option<String>,
     /// The user has RabbitMQ's tag `impersonator`, so messages keep their `user_id`; else it
     /// becomes the header `x-railpost-user-id`.
     #[arg(long)]

@@ -13,6 +13,7 @@ use crate::controller;
 use crate::controller::ControllerConfig;
 use crate::controller::ControllerError;
 use crate::controller::Counts;
+use crate::controller::moving;
 use crate::topology::rabbitmq::detour;
 use crate::topology::rabbitmq::detour::Detour;
 
@@ -26,7 +27,6 @@ pub(in crate::cli) fn run(args: &ControllerArgs) -> Exit {
         println!("no queue of these files retries or parks: there is nothing to do");
         return Exit::Fine;
     }
-    start_logging(args.log_format);
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -34,7 +34,33 @@ pub(in crate::cli) fn run(args: &ControllerArgs) -> Exit {
             return Exit::Unusable;
         }
     };
+    if let Some(queue) = &args.redrive {
+        return runtime.block_on(redrive(args, queue, &detours));
+    }
+    // The library tells of each connection that is closed; what matters is logged here.
+    start_logging(args.log_format, "info,lapin=off");
     runtime.block_on(work(args, detours))
+}
+
+async fn redrive(args: &ControllerArgs, queue: &str, detours: &[Detour]) -> Exit {
+    let is_one = |it: &&Detour| {
+        *it.queue == *queue && args.vhost.as_ref().is_none_or(|vhost| *it.vhost == **vhost)
+    };
+    let mut all = detours.iter().filter(is_one);
+    let (Some(detour), None) = (all.next(), all.next()) else {
+        eprintln!("error: `{queue}` is not one queue that parks; --vhost says which of several");
+        return Exit::Unusable;
+    };
+    match moving::redrive(&args.url, detour, args.count.unwrap_or(u64::MAX)).await {
+        Ok(n) => {
+            println!("sent {n} messages back to `{queue}`");
+            Exit::Fine
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            if error.is_unreachable() { Exit::Unreachable } else { Exit::Partial }
+        }
+    }
 }
 
 async fn work(args: &ControllerArgs, detours: Vec<Detour>) -> Exit {

@@ -286,6 +286,11 @@ impl Rabbitmq {
         let text = answer.body.to_string();
         let reason = answer.body["reason"].as_str().unwrap_or(&text);
         eprintln!("error: {base} answers {} to {method} {path}: {reason}", answer.status);
+        // COMPAT: who may not do something is answered like who is nobody.
+        if answer.status == 401 && reason != "Login failed" {
+            eprintln!("hint: the user needs the tag `administrator`");
+            return Exit::Refused;
+        }
         match answer.status {
             401 | 403 | 404 | 500.. => Exit::Unreachable,
             _ => Exit::Unusable,

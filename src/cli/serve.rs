@@ -47,7 +47,7 @@ pub(in crate::cli) fn run(args: &ServeArgs) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    start_logging(plan.log_format);
+    start_logging(plan.log_format, "info");
     let mut builder = match plan.workers {
         Some(1) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
@@ -181,8 +181,9 @@ pub(in crate::cli) fn parse_config(path: &Path, text: &str) -> Result<ConfigFile
     Ok(file)
 }
 
-pub(in crate::cli) fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs to stderr what `RUST_LOG` asks for, else `usual`.
+pub(in crate::cli) fn start_logging(format: LogFormat, usual: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

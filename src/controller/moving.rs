@@ -10,6 +10,7 @@ use lapin::PublisherConfirm;
 use lapin::options::BasicAckOptions;
 use lapin::options::BasicCancelOptions;
 use lapin::options::BasicConsumeOptions;
+use lapin::options::BasicGetOptions;
 use lapin::options::BasicPublishOptions;
 use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
@@ -19,6 +20,7 @@ use crate::controller::ControllerError;
 use crate::controller::connect;
 use crate::controller::field;
 use crate::controller::ready;
+use crate::topology::rabbitmq::detour::Detour;
 
 const TAG: &str = "railpost-mover";
 /// Messages on their way at once.
@@ -100,6 +102,44 @@ pub async fn drain(
     // What was fetched and not moved goes back to where it was.
     let _ = connection.close(200, "done".into()).await;
     moved
+}
+
+/// Sends parked messages back to their queue, as new: up to `count`, and no more than are parked
+/// when it begins, so that what fails once more is not sent back for ever. Returns how many.
+///
+/// # Errors
+/// As [`drain`].
+pub async fn redrive(url: &str, detour: &Detour, count: u64) -> Result<u64, MoveError> {
+    let connection = connect(url, &detour.vhost).await?;
+    let channel = connection.create_channel().await?;
+    let sent = redrive_by(&channel, detour, count).await;
+    let _ = connection.close(200, "done".into()).await;
+    sent
+}
+
+async fn redrive_by(channel: &Channel, detour: &Detour, count: u64) -> Result<u64, MoveError> {
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let (lot, to) = (detour.parked(), detour.again());
+    let most = count.min(u64::from(ready(channel, &lot).await?.0));
+    let mut n = 0;
+    while n < most {
+        let got = channel.basic_get(lot.as_str().into(), BasicGetOptions::default()).await?;
+        let Some(message) = got else { break };
+        let delivery = message.delivery;
+        let mut headers = field::headers(&delivery.properties);
+        Detour::renew(&mut headers);
+        let properties = field::with_headers(&delivery.properties, &headers, false);
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let key = delivery.routing_key.clone();
+        let sent =
+            channel.basic_publish(to.as_str().into(), key, options, &delivery.data, properties);
+        if sent.await?.await? != Confirmation::Ack(None) {
+            return Err(MoveError::NotTaken { from: lot.to_string(), to: to.to_string() });
+        }
+        channel.basic_ack(delivery.delivery_tag, BasicAckOptions::default()).await?;
+        n += 1;
+    }
+    Ok(n)
 }
 
 async fn drain_by(channel: &Channel, from: &str, to: &str, until: Until) -> Result<u64, MoveError> {

@@ -140,6 +140,14 @@ impl Detour {
         of_queue.unwrap_or(Reason::Rejected)
     }
 
+    /// Makes a parked message as new as it was before its first failure.
+    pub fn renew(headers: &mut Table) {
+        let own = [PARKED_QUEUE, PARKED_REASON, PARKED_AT, ATTEMPTS, ATTEMPT, RETRY_COUNT, WAIT];
+        for name in own {
+            headers.remove(name);
+        }
+    }
+
     /// Notes a verdict on the message that it is about.
     pub fn note(&self, headers: &mut Table, verdict: &Verdict, now_ms: u64) {
         let now = Value::I64(i64::try_from(now_ms).unwrap_or(i64::MAX));
@@ -277,6 +285,9 @@ mod tests {
         assert_eq!(headers.get(PARKED_QUEUE).and_then(Value::as_text), Some("w"));
         let Some(Value::Array(attempts)) = headers.get(ATTEMPTS) else { panic!("{headers}") };
         assert_eq!(attempts.len(), 4);
+        Detour::renew(&mut headers);
+        assert_eq!(headers, died("rejected"));
+        assert_eq!(detour.judge(&headers), Verdict::Wait(Millis(1000)));
     }
 
     #[test]

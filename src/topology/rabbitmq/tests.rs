@@ -6,6 +6,8 @@ use super::*;
 use crate::topology::Source;
 use crate::topology::Topology;
 use crate::topology::load;
+use crate::topology::rabbitmq::node::Node;
+use crate::topology::rabbitmq::node::Version;
 
 const SAMPLES: [&str; 4] = [
     include_str!("../../../tests/definitions/3.10.8-definitions.json"),
@@ -113,4 +115,92 @@ fn retries_become_quorum_queues_and_the_rest_is_said() {
     assert_eq!(queue["x-dead-letter-routing-key"], "q.parked");
     assert_eq!(exported.definitions["queues"][1]["name"], "q.parked");
     assert_eq!(exported.notes.len(), 4, "{:#?}", exported.notes);
+}
+
+const FAILING: &str = "[services.billing]\n\
+    [exchanges.orders]\ntype = \"topic\"\nunroutable = \"park\"\n\
+    [exchanges.shards]\ntype = \"x-consistent-hash\"\n\
+    [queues.bills]\nservice = \"billing\"\nack_timeout = \"1m\"\nlimits = { age = \"1d\" }\n\
+    retry = { attempts = 3, first = \"1s\", jitter = 0.5 }\n\
+    bindings = [{ exchange = \"orders\", key = \"#\" }]\n\
+    [queues.levels]\nmax_priority = 5\n\
+    [queues.order]\nconsumers = \"keyed\"\nkey = \"routing-key\"\n";
+
+fn translated(text: &str, node: &Node) -> (Translated, Vec<String>) {
+    let loaded = load(&[Source { path: "t.toml".to_owned(), text: text.to_owned() }]);
+    let done = translate(&loaded.topology, node);
+    let losses = done.losses.iter().map(ToString::to_string).collect();
+    (done, losses)
+}
+
+#[test]
+fn failures_take_a_detour_and_what_is_lost_is_said() {
+    let mut old = Node::assumed(Version(3, 10));
+    old.exchange_types.remove("x-consistent-hash");
+    let (done, losses) = translated(FAILING, &old);
+    let vhost = done.topology.vhost("/").expect("one");
+    let names: Vec<&str> = vhost.queues.keys().map(|it| it.as_str()).collect();
+    let expected = [
+        "bills",
+        "bills.parked",
+        "bills.retry.in",
+        "bills.wait.1000",
+        "bills.wait.2000",
+        "levels",
+        "order",
+        "orders.parked",
+    ];
+    assert_eq!(names, expected);
+    let definition = |name: &str| {
+        let policy = policy::of_queue(&vhost.queues[name]);
+        serde_json::Value::Object(policy.map(|it| it.definition).unwrap_or_default())
+    };
+    assert_eq!(
+        definition("bills"),
+        serde_json::json!({
+            "dead-letter-exchange": "bills.failed",
+            "dead-letter-strategy": "at-least-once",
+            "delivery-limit": 20,
+            "message-ttl": 86_400_000,
+            "overflow": "reject-publish",
+        })
+    );
+    assert_eq!(definition("bills.wait.2000")["dead-letter-exchange"], "bills.again");
+    assert_eq!(definition("levels"), serde_json::json!({}));
+    let fixed = |name: &str| policy::fixed_arguments(&vhost.queues[name]).to_string();
+    assert_eq!(fixed("bills"), "{x-queue-type=quorum}");
+    assert_eq!(fixed("levels"), "{x-max-priority=5}");
+    assert_eq!(fixed("order"), "{x-queue-type=quorum, x-single-active-consumer=true}");
+    let said = losses.join("\n");
+    for words in [
+        "nobody keeps services to their own",
+        "enable the plugin `rabbitmq_consistent_hash_exchange`",
+        "`bills`: its retries have no jitter",
+        "`bills`: deliveries time out as the node says, not after 1m",
+        "`order`: order per key is kept by one consumer at a time",
+    ] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+    assert_eq!(done.losses.iter().filter(|it| it.is_fatal).count(), 1);
+
+    // A newer one can more; what is there keeps its type.
+    let mut new = Node::assumed(Version::NEWEST);
+    new.queue_types.insert(("/".to_owned(), "order".to_owned()), "classic".to_owned());
+    let (done, losses) = translated(FAILING, &new);
+    let vhost = done.topology.vhost("/").expect("one");
+    assert!(vhost.queues["order"].arguments.get("x-queue-type").is_none());
+    assert!(vhost.queues["bills"].ack_timeout.is_some());
+    assert!(!losses.join("\n").contains("time out as the node says"), "{losses:?}");
+    // Without a limit, it would drop what came back 20 times.
+    let inbox = &vhost.queues["bills.retry.in"].arguments;
+    assert_eq!(inbox.get("x-delivery-limit").and_then(|it| it.as_integer()), Some(-1));
+}
+
+#[test]
+fn names_that_detours_need_are_refused_to_files() {
+    let text = format!(
+        "{FAILING}[queues.\"bills.retry.in\"]\n[exchanges.\"bills.wait\"]\ntype = \"fanout\"\n"
+    );
+    let (done, losses) = translated(&text, &Node::assumed(Version::NEWEST));
+    assert_eq!(done.losses.iter().filter(|it| it.is_fatal).count(), 2, "{losses:?}");
 }

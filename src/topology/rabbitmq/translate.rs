@@ -351,9 +351,7 @@ impl Desk<'_> {
             lot.bindings.push(binding(&waits, origin, is(detour::PARKED)));
             self.add_queue(lot);
         }
-        if detour.waits.is_empty() {
-            return;
-        }
+        // What was parked comes back this way, too.
         self.add_exchange(Exchange::plain(&detour.again(), origin));
         done.bindings.push(binding(&detour.again(), origin, Table::default()));
         for wait in &detour.waits {
