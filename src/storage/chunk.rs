@@ -25,7 +25,7 @@ const EXPIRES: u8 = 64;
 pub(crate) type Timed = (Entry, Option<Timestamp>);
 
 /// What the next entry is a difference to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Before {
     segment: u32,
     /// Where the next record starts, when it follows this one directly.
@@ -97,6 +97,15 @@ fn encode_entry(out: &mut Vec<u8>, before: &mut Before, entry: Entry, expires: O
     };
 }
 
+/// Where a decoder has come to: the next entry is found from here without what is before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    index: usize,
+    at: usize,
+    before: Before,
+    gone_left: u64,
+}
+
 /// The entries of a chunk from some place on; ends early where the bytes are no chunk.
 #[derive(Clone)]
 pub(crate) struct Decoder<'a> {
@@ -122,6 +131,30 @@ impl<'a> Decoder<'a> {
         };
         while decoder.index < index && decoder.next().is_some() {}
         decoder
+    }
+
+    /// As [`Decoder::new`], from a place an earlier decoder of the same bytes has come to, where
+    /// that is nearer.
+    pub(crate) fn near(
+        bytes: &'a [u8],
+        n_entries: usize,
+        index: usize,
+        place: Option<Place>,
+    ) -> Decoder<'a> {
+        let near = place.filter(|it| it.index <= index && it.index / BLOCK == index / BLOCK);
+        let rest = near.and_then(|it| bytes.get(it.at..));
+        let (Some(Place { index: start, before, gone_left, .. }), Some(rest)) = (near, rest) else {
+            return Decoder::new(bytes, n_entries, index);
+        };
+        let input = Input(rest);
+        let mut decoder = Decoder { bytes, index: start, n_entries, input, before, gone_left };
+        while decoder.index < index && decoder.next().is_some() {}
+        decoder
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        let Decoder { index, before, gone_left, .. } = *self;
+        Place { index, at: self.bytes.len() - self.input.0.len(), before, gone_left }
     }
 
     fn block_start(&self) -> Option<Input<'a>> {
@@ -211,6 +244,21 @@ mod tests {
             let bytes = encode(&entries);
             let back: Vec<Timed> = Decoder::new(&bytes, entries.len(), from).collect();
             prop_assert_eq!(&back, &entries[from..]);
+        }
+
+        #[test]
+        fn entries_are_found_from_any_place(
+            entries in vec(any_entry(), 1..300),
+            order in vec(0..300_usize, 1..50),
+        ) {
+            let bytes = encode(&entries);
+            let mut place = None;
+            for index in order {
+                let index = index % entries.len();
+                let mut decoder = Decoder::near(&bytes, entries.len(), index, place);
+                prop_assert_eq!(decoder.next(), Some(entries[index]));
+                place = Some(decoder.place());
+            }
         }
 
         #[test]

@@ -37,6 +37,8 @@ pub(crate) struct Sealed {
     /// A bit for each entry that is gone, so that a checkpoint says which are live even when the
     /// chunk itself is damaged.
     gone: Option<Box<[u64]>>,
+    /// Behind the entry that was asked for last. What is settled in order is found at once.
+    last: Option<chunk::Place>,
 }
 
 impl Sealed {
@@ -54,6 +56,7 @@ impl Sealed {
             bytes: Some(chunk::encode(entries).into()),
             place: None,
             gone: gone_bits(entries),
+            last: None,
         }
     }
 
@@ -65,8 +68,8 @@ impl Sealed {
         place: ChunkPlace,
         gone: Option<Box<[u64]>>,
     ) -> Sealed {
-        let (bytes, place) = (None, Some(place));
-        Sealed { first, n_entries, n_live, live_bytes, priority, expires, bytes, place, gone }
+        let (bytes, place, last) = (None, Some(place), None);
+        Sealed { first, n_entries, n_live, live_bytes, priority, expires, bytes, place, gone, last }
     }
 
     /// One behind the last entry's sequence number.
@@ -122,8 +125,16 @@ impl Sealed {
     }
 
     /// The live entry of `seq`, which must be in the chunk's range.
-    pub(crate) fn get(&self, seq: u64) -> Option<Timed> {
-        self.live_from(seq).next().filter(|(at, _)| *at == seq).map(|(_, timed)| timed)
+    ///
+    /// # Panics
+    /// When the chunk was not loaded.
+    pub(crate) fn get(&mut self, seq: u64) -> Option<Timed> {
+        let bytes = self.bytes.as_ref().expect("the caller loads the chunk");
+        let index = usize::try_from(seq - self.first).expect("chunks are small");
+        let mut entries = Decoder::near(bytes, self.n_entries as usize, index, self.last);
+        let timed = entries.next()?;
+        self.last = Some(entries.place());
+        (timed.0.is_live() && !self.is_gone(seq)).then_some(timed)
     }
 
     pub(crate) fn is_gone(&self, seq: u64) -> bool {
