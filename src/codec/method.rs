@@ -7,12 +7,10 @@ use amq_protocol::protocol::connection;
 use amq_protocol::protocol::exchange;
 use amq_protocol::protocol::parse_class;
 use amq_protocol::protocol::queue;
-use amq_protocol::types::AMQPValue;
-use amq_protocol::types::FieldTable;
 
 use crate::amqp::table::Table;
 use crate::amqp::table::TableError;
-use crate::amqp::table::Value;
+use crate::codec::field::to_table;
 use crate::codec::layout;
 
 /// A method from a client. Those of every message borrow from the frame; the others own.
@@ -383,34 +381,6 @@ fn basic_method(method: basic::AMQPMethod, payload: &[u8]) -> Result<Method<'sta
 fn name(mut text: String) -> String {
     text.retain(|it| it != '\r' && it != '\n');
     text
-}
-
-fn to_table(fields: &FieldTable) -> Table {
-    Table(fields.into_iter().map(|(key, it)| (key.as_str().to_owned(), to_value(it))).collect())
-}
-
-/// Recursion is bounded, because the layout check bounded the depth.
-fn to_value(value: &AMQPValue) -> Value {
-    match value {
-        AMQPValue::Boolean(it) => Value::Bool(*it),
-        AMQPValue::ShortShortInt(it) => Value::I8(*it),
-        AMQPValue::ShortShortUInt(it) => Value::U8(*it),
-        AMQPValue::ShortInt(it) => Value::I16(*it),
-        AMQPValue::ShortUInt(it) => Value::U16(*it),
-        AMQPValue::LongInt(it) => Value::I32(*it),
-        AMQPValue::LongUInt(it) => Value::U32(*it),
-        AMQPValue::LongLongInt(it) => Value::I64(*it),
-        AMQPValue::Float(it) => Value::F32(*it),
-        AMQPValue::Double(it) => Value::F64(*it),
-        AMQPValue::DecimalValue(it) => Value::Decimal { scale: it.scale, value: it.value },
-        AMQPValue::ShortString(it) => Value::text(it.as_str()),
-        AMQPValue::LongString(it) => Value::LongString(it.as_bytes().to_vec()),
-        AMQPValue::FieldArray(it) => Value::Array(it.as_slice().iter().map(to_value).collect()),
-        AMQPValue::Timestamp(it) => Value::Time(*it),
-        AMQPValue::FieldTable(it) => Value::Table(to_table(it)),
-        AMQPValue::ByteArray(it) => Value::Bytes(it.as_slice().to_vec()),
-        AMQPValue::Void => Value::Void,
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod buffer;
 pub mod content;
 pub mod encode;
+pub mod field;
 pub mod frame;
 mod layout;
 pub mod method;

@@ -11,16 +11,10 @@ use amq_protocol::protocol::exchange;
 use amq_protocol::protocol::gen_class;
 use amq_protocol::protocol::queue;
 use amq_protocol::protocol::tx;
-use amq_protocol::types::AMQPValue;
-use amq_protocol::types::DecimalValue;
-use amq_protocol::types::FieldArray;
-use amq_protocol::types::FieldTable;
-use amq_protocol::types::ShortString;
 
-use crate::amqp::limit;
-use crate::amqp::table;
 use crate::amqp::table::Table;
-use crate::amqp::table::Value;
+use crate::codec::field::short;
+use crate::codec::field::to_fields;
 use crate::codec::frame::END;
 use crate::codec::frame::FrameKind;
 
@@ -186,43 +180,5 @@ fn to_class(reply: &Reply) -> AMQPClass {
         Reply::TxSelectOk => Tx(tx::AMQPMethod::SelectOk(tx::SelectOk {})),
         Reply::TxCommitOk => Tx(tx::AMQPMethod::CommitOk(tx::CommitOk {})),
         Reply::TxRollbackOk => Tx(tx::AMQPMethod::RollbackOk(tx::RollbackOk {})),
-    }
-}
-
-fn short(text: &str) -> ShortString {
-    table::truncate_utf8(text, limit::SHORT_STRING_BYTES).into()
-}
-
-fn to_fields(table: &Table) -> FieldTable {
-    let mut fields = FieldTable::default();
-    for (key, value) in table.iter() {
-        fields.insert(short(key), to_amqp(value));
-    }
-    fields
-}
-
-fn to_amqp(value: &Value) -> AMQPValue {
-    match value {
-        Value::Bool(it) => AMQPValue::Boolean(*it),
-        Value::I8(it) => AMQPValue::ShortShortInt(*it),
-        Value::U8(it) => AMQPValue::ShortShortUInt(*it),
-        Value::I16(it) => AMQPValue::ShortInt(*it),
-        Value::U16(it) => AMQPValue::ShortUInt(*it),
-        Value::I32(it) => AMQPValue::LongInt(*it),
-        Value::U32(it) => AMQPValue::LongUInt(*it),
-        Value::I64(it) => AMQPValue::LongLongInt(*it),
-        Value::F32(it) => AMQPValue::Float(*it),
-        Value::F64(it) => AMQPValue::Double(*it),
-        Value::Decimal { scale, value } => {
-            AMQPValue::DecimalValue(DecimalValue { scale: *scale, value: *value })
-        }
-        Value::LongString(it) => AMQPValue::LongString(it.as_slice().into()),
-        Value::Bytes(it) => AMQPValue::ByteArray(it.as_slice().into()),
-        Value::Array(it) => {
-            AMQPValue::FieldArray(FieldArray::from(it.iter().map(to_amqp).collect::<Vec<_>>()))
-        }
-        Value::Time(it) => AMQPValue::Timestamp(*it),
-        Value::Table(it) => AMQPValue::FieldTable(to_fields(it)),
-        Value::Void => AMQPValue::Void,
     }
 }

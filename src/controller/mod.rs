@@ -7,8 +7,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "this floor talks to brokers, at times of the clock")]
 
-mod field;
 pub mod moving;
+mod property;
 mod retry;
 
 use std::collections::BTreeMap;

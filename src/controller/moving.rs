@@ -18,7 +18,7 @@ use lapin::types::FieldTable;
 
 use crate::controller::ControllerError;
 use crate::controller::connect;
-use crate::controller::field;
+use crate::controller::property;
 use crate::controller::ready;
 use crate::topology::rabbitmq::detour::Detour;
 
@@ -126,9 +126,9 @@ async fn redrive_by(channel: &Channel, detour: &Detour, count: u64) -> Result<u6
         let got = channel.basic_get(lot.as_str().into(), BasicGetOptions::default()).await?;
         let Some(message) = got else { break };
         let delivery = message.delivery;
-        let mut headers = field::headers(&delivery.properties);
+        let mut headers = property::headers(&delivery.properties);
         Detour::renew(&mut headers);
-        let properties = field::with_headers(&delivery.properties, &headers, false);
+        let properties = property::with_headers(&delivery.properties, &headers, false);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let key = delivery.routing_key.clone();
         let sent =
@@ -166,7 +166,7 @@ async fn drain_by(channel: &Channel, from: &str, to: &str, until: Until) -> Resu
         };
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let key = delivery.routing_key.clone();
-        let properties = field::by_another(&delivery.properties);
+        let properties = property::by_another(&delivery.properties);
         let sent = channel.basic_publish(to.into(), key, options, &delivery.data, properties);
         on_their_way.push_back((delivery.delivery_tag, sent.await?));
         let most = usize::from(WINDOW) / 2;

@@ -27,7 +27,7 @@ use crate::amqp::table::Value;
 use crate::controller::ControllerConfig;
 use crate::controller::Count;
 use crate::controller::Counts;
-use crate::controller::field;
+use crate::controller::property;
 use crate::topology::rabbitmq::detour::Detour;
 use crate::topology::rabbitmq::detour::USER_ID;
 use crate::topology::rabbitmq::detour::Verdict;
@@ -138,7 +138,7 @@ impl Desk {
     /// Brings one message to where it goes, however often that takes; returns what to ack.
     async fn hand_on(&self, delivery: Delivery) -> Result<u64, lapin::Error> {
         let tag = delivery.delivery_tag;
-        let headers = field::headers(&delivery.properties);
+        let headers = property::headers(&delivery.properties);
         let mut verdict = self.detour.judge(&headers);
         let mut pause = OFFER_AGAIN.0;
         loop {
@@ -198,7 +198,7 @@ impl Desk {
         if let (Some(user), false) = (delivery.properties.user_id(), keeps_user) {
             headers.set(USER_ID, Value::text(user.as_str()));
         }
-        let properties = field::with_headers(&delivery.properties, &headers, keeps_user);
+        let properties = property::with_headers(&delivery.properties, &headers, keeps_user);
         Some(Letter { exchange, key, properties, body: delivery.data.clone() })
     }
 

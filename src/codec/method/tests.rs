@@ -1,9 +1,12 @@
 use amq_protocol::frame::WriteContext;
 use amq_protocol::protocol::gen_class;
+use amq_protocol::types::AMQPValue;
+use amq_protocol::types::FieldTable;
 use amq_protocol::types::LongString;
 use proptest::prelude::*;
 
 use super::*;
+use crate::amqp::table::Value;
 
 fn payload(class: &AMQPClass) -> Vec<u8> {
     gen_class(class)(WriteContext::from(Vec::new())).unwrap().write

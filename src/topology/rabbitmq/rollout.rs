@@ -30,6 +30,7 @@ use crate::topology::rollout;
 use crate::topology::rollout::Options;
 use crate::topology::rollout::Rollout;
 use crate::topology::rollout::Stake;
+use crate::topology::rollout::StepAction;
 use crate::topology::rollout::removal;
 use crate::topology::rollout::removal::Removals;
 use crate::topology::source::Source;
@@ -237,6 +238,7 @@ pub fn course(
     let mut rollout = Rollout::new(observed, applied, &wanted, sources, options);
     let (removals, _) = removal::all(observed, applied, &wanted, options);
     rollout.losses = translated.losses.iter().map(ToString::to_string).collect();
+    rollout.steps.retain(|it| it.action != StepAction::Hold);
     // What is moved is not at stake.
     rollout.stakes.retain(|it| {
         let gone = removals.get(&it.vhost);
