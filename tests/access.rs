@@ -11,6 +11,7 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
+use std::time::Instant;
 
 use lapin::BasicProperties;
 use lapin::Channel;
@@ -178,8 +179,10 @@ async fn many_logins_with_a_slow_hash_do_not_hold_up_others() {
     let server = start(&folder.path().join("data")).await;
     let address = server.address();
     let (_keep, on) = channel(address, "root:secret", "%2f").await;
-    let wrong = (0..8).map(|_| tokio::spawn(connect(address, "root:wrong", "%2f")));
-    let wrong: Vec<_> = wrong.collect();
+    // Of users that are not there the hash is as slow; one by one, so that no answer is held back
+    // for long.
+    let wrong = ["a:pw", "b:pw", "c:pw", "d:pw", "e:pw", "f:pw", "g:pw", "root:wrong"];
+    let wrong = wrong.map(|login| tokio::spawn(connect(address, login, "%2f")));
     // Nobody waits for a hash who has shown the password already.
     declare(&on, "q").await.expect("declared");
     let (_again, on) = channel(address, "root:secret", "%2f").await;
@@ -188,6 +191,21 @@ async fn many_logins_with_a_slow_hash_do_not_hold_up_others() {
     for login in wrong {
         assert!(login.await.expect("no panic").is_err());
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_are_answered_later_and_later_but_the_right_one_is_let_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(&folder.path().join("data")).await;
+    let address = server.address();
+    for late_ms in [500, 1000] {
+        let begin = Instant::now();
+        assert!(connect(address, "root:wrong", "%2f").await.is_err());
+        assert!(begin.elapsed() >= Duration::from_millis(late_ms), "{:?}", begin.elapsed());
+    }
+    let (_root, on) = channel(address, "root:secret", "%2f").await;
+    declare(&on, "q").await.expect("declared");
     server.stop().await;
 }
 

@@ -25,7 +25,7 @@ pub struct Directory {
 type Topics = BTreeMap<ExchangeName, TopicPermission>;
 
 /// A login about to be checked: the hash that its password must match, and what follows if it does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Claim {
     pub hash: PasswordHash,
     outcome: Result<UserName, LoginError>,

@@ -5,4 +5,5 @@ pub mod password;
 pub mod pattern;
 pub mod permission;
 pub mod sasl;
+pub mod setback;
 pub mod user;

@@ -661,6 +661,10 @@ fn check_ends(
             // COMPAT: there is nothing to be kept from where there is no binding.
             let destination = Destination::Queue(record.id);
             let binding = Binding::new(destination, &bind.key, &bind.arguments);
+            // COMPAT: what is wrong with the binding itself is said first.
+            if must_exist {
+                vhost.table.check_binding(&bind.source, &binding).map_err(DeclareError::Bind)?;
+            }
             let concerns = must_exist || vhost.table.has_binding(&bind.source, &binding);
             if concerns && record.is_locked_for(bind.connection) {
                 return Err(DeclareError::Locked(name.clone()));

@@ -69,6 +69,15 @@ struct AdmittedKey {
     is_logged: bool,
 }
 
+/// What becomes of a message while it is not known whether the first with its key is safe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::broker) enum Doubt {
+    /// Its publisher is to try again.
+    Refuse,
+    /// There is nobody who could try again: twice is better than never.
+    Take,
+}
+
 impl Windows {
     /// Asks whether a key is new, and remembers it if so; keys that go for it are put into `gone`.
     /// For one that is not new, what its publisher waits for.
@@ -217,6 +226,7 @@ pub(in crate::broker) fn admit_at_queues<H: Host>(
     host: &mut H,
     message: &Message,
     targets: &mut Vec<Target>,
+    doubt: Doubt,
     admitted: &mut Admitted,
 ) -> Option<Confirm> {
     let mut waits_for = None;
@@ -230,6 +240,7 @@ pub(in crate::broker) fn admit_at_queues<H: Host>(
         let scope = Scope::Queue(target.queue);
         match admit(host, &scope, rule, settings.durable, message, admitted) {
             None => true,
+            Some(Confirm::Refused) if doubt == Doubt::Take => true,
             Some(confirm) => {
                 host.note(Note::Duplicate { at: format!("queue '{name}'") });
                 waits_for = later_of(waits_for, Some(confirm));

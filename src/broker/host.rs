@@ -78,7 +78,7 @@ pub trait Host {
     fn append_unit(
         &mut self,
         entries: &mut [Entry],
-        erased: &[(QueueId, Seq)],
+        erased: &[Moved],
         changes: &[Change],
     ) -> BatchId;
 
@@ -166,7 +166,7 @@ pub struct Target {
     pub seq: Option<Seq>,
 }
 
-/// Where a message came from that now goes elsewhere.
+/// Where a message was that goes elsewhere, or nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Moved {
     pub queue: QueueId,

@@ -285,7 +285,7 @@ impl<C: Clients> Host for Memory<C> {
     fn append_unit(
         &mut self,
         entries: &mut [Entry],
-        erased: &[(QueueId, Seq)],
+        erased: &[Moved],
         changes: &[Change],
     ) -> BatchId {
         let mut batch = BatchId(0);
@@ -299,8 +299,8 @@ impl<C: Clients> Host for Memory<C> {
             let of_entry = self.append(&entry.message, entry.stored, &mut entry.targets, None);
             batch = batch.max(of_entry);
         }
-        for (queue, seq) in erased {
-            self.ports.log.remove(&(*queue, *seq));
+        for it in erased {
+            self.ports.log.remove(&(it.queue, it.seq));
         }
         batch
     }

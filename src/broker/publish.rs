@@ -2,7 +2,6 @@
 
 use crate::amqp::id::BatchId;
 use crate::amqp::id::QueueId;
-use crate::amqp::id::Seq;
 use crate::amqp::limit;
 use crate::amqp::message::Message;
 use crate::amqp::message::Parts;
@@ -13,6 +12,7 @@ use crate::amqp::property::Property;
 use crate::amqp::time::Timestamp;
 use crate::broker::confirm::Confirm;
 use crate::broker::deduplication::Admitted;
+use crate::broker::deduplication::Doubt;
 use crate::broker::deduplication::admit_at_exchange;
 use crate::broker::deduplication::admit_at_queues;
 use crate::broker::deduplication::later_of;
@@ -42,8 +42,9 @@ pub struct Scratch {
     pub routes: Routes,
     pub(in crate::broker) targets: Vec<Target>,
     pub bytes: Vec<u8>,
-    /// Of a message that is published: the keys by which it is told from others.
-    admitted: Option<Admitted>,
+    /// Of a message that is published, or held back no more: the keys by which it is told from
+    /// others. Where this is `None`, queues take what they have seen.
+    pub(in crate::broker) admitted: Option<Admitted>,
 }
 
 impl Scratch {
@@ -206,11 +207,10 @@ pub(in crate::broker) fn place<H: Host>(
     let mut targets = std::mem::take(&mut scratch.targets);
     find_targets(host, &scratch.routes, message, &mut targets);
     if let Some(admitted) = scratch.admitted.take()
-        && moved.is_none()
         && (!admitted.is_empty() || targets.iter().any(|it| it.deduplicates))
     {
         scratch.targets = targets;
-        return place_once(host, scratch, message, admitted);
+        return place_once(host, scratch, message, admitted, moved);
     }
     let stored = is_stored(&targets);
     let logged = stored || moved.is_some() || targets.iter().any(|it| it.durable);
@@ -224,17 +224,22 @@ pub(in crate::broker) fn place<H: Host>(
 }
 
 /// As [`place`] in `scratch.targets`, but not where the message has been before.
+///
+/// The log has it, its keys, and its end where it was in one unit: after a crash it is admitted
+/// again only if it is held back again.
 fn place_once<H: Host>(
     host: &mut H,
     scratch: &mut Scratch,
     message: &Message,
     mut admitted: Admitted,
+    moved: Option<Moved>,
 ) -> Confirm {
     let mut targets = std::mem::take(&mut scratch.targets);
-    let seen = admit_at_queues(host, message, &mut targets, &mut admitted);
+    let doubt = if moved.is_some() { Doubt::Take } else { Doubt::Refuse };
+    let seen = admit_at_queues(host, message, &mut targets, doubt, &mut admitted);
     let stored = is_stored(&targets);
     let mut entry = [Entry { message: message.clone(), stored, targets }];
-    let batch = host.append_unit(&mut entry, &[], &admitted.changes);
+    let batch = host.append_unit(&mut entry, moved.as_slice(), &admitted.changes);
     let batch = if stored { batch } else { BatchId(0) };
     let confirm = enqueue_all(host, &entry[0].targets, message, batch);
     admitted.settle(host, 0..admitted.n_keys(), confirm);
@@ -247,7 +252,7 @@ pub(in crate::broker) fn place_all<'m, H: Host>(
     host: &mut H,
     scratch: &mut Scratch,
     messages: impl Iterator<Item = &'m Message>,
-    erased: &[(QueueId, Seq)],
+    erased: &[Moved],
 ) -> (Vec<Option<Confirm>>, BatchId) {
     let (mut entries, mut seen_keys, mut admitted) = (Vec::new(), Vec::new(), Admitted::default());
     for message in messages {
@@ -256,7 +261,7 @@ pub(in crate::broker) fn place_all<'m, H: Host>(
         // An exchange that was deleted since routes the message nowhere.
         if seen.is_none() && find_routes(host.vhost(), message, &mut scratch.routes).is_ok() {
             find_targets(host, &scratch.routes, message, &mut targets);
-            seen = admit_at_queues(host, message, &mut targets, &mut admitted);
+            seen = admit_at_queues(host, message, &mut targets, Doubt::Refuse, &mut admitted);
         }
         let shown = shown(host.vhost(), message, &mut scratch.bytes);
         let message = shown.unwrap_or_else(|| message.clone());

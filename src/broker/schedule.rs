@@ -13,6 +13,7 @@ use crate::amqp::table::Value;
 use crate::broker::declare::DeclareError;
 use crate::broker::declare::NewQueue;
 use crate::broker::declare::add_queue;
+use crate::broker::deduplication::Admitted;
 use crate::broker::delete::remove_queue;
 use crate::broker::host::Host;
 use crate::broker::host::Moved;
@@ -78,6 +79,9 @@ pub(in crate::broker) fn remove<H: Host>(host: &mut H, exchange: &str) -> BatchI
 
 /// Routes a message whose time has come, in one record of the log that takes it out of the queue.
 ///
+/// Queues that take each message once are asked now, as they are of a message that is published:
+/// where it is a duplicate it is counted, and gone from the schedule.
+///
 /// COMPAT: its `x-delay` becomes negative, so that it is not held back again. One that is routed
 /// nowhere is dropped and counted.
 pub(in crate::broker) fn release<H: Host>(host: &mut H, schedule: &QueueRecord, dead: &Dead) {
@@ -103,6 +107,8 @@ pub(in crate::broker) fn release<H: Host>(host: &mut H, schedule: &QueueRecord, 
     }
     let moved =
         dead.stored.then_some(Moved { queue: schedule.id, seq: dead.seq, cause: Cause::Moved });
+    // The exchange was asked when the message was published.
+    scratch.admitted = Some(Admitted::default());
     place(host, &mut scratch, &message, moved);
 }
 
@@ -125,3 +131,6 @@ fn released(message: &Message) -> Message {
         published_at: message.published_at(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,17 @@
 //! Transactions: publishes and acks of one channel that happen together.
 
 use crate::amqp::id::BatchId;
-use crate::amqp::id::QueueId;
-use crate::amqp::id::Seq;
 use crate::amqp::message::Message;
 use crate::broker::confirm::Confirm;
 use crate::broker::consume;
 use crate::broker::consume::Held;
 use crate::broker::effect::settle_later;
 use crate::broker::host::Host;
+use crate::broker::host::Moved;
 use crate::broker::host::Note;
 use crate::broker::publish;
 use crate::broker::publish::Scratch;
+use crate::queue::effect::Cause;
 use crate::queue::settle::Settlement;
 
 /// What a channel did since `tx.select` or its last commit.
@@ -74,12 +74,13 @@ pub fn commit<H: Host>(host: &mut H, scratch: &mut Scratch, transaction: Transac
 }
 
 /// The numbers of the acked messages that the log has, so that it forgets them in the same unit.
-fn acked_numbers<H: Host>(host: &mut H, acked: &[Held]) -> Vec<(QueueId, Seq)> {
+fn acked_numbers<H: Host>(host: &mut H, acked: &[Held]) -> Vec<Moved> {
     let mut stored = Vec::new();
     for run in acked.chunk_by(|a, b| a.queue == b.queue) {
         host.queue(run[0].queue, |queue, _| {
             let numbers = run.iter().filter_map(|it| queue.stored_number(it.handle));
-            stored.extend(numbers.map(|seq| (run[0].queue, seq)));
+            let queue_id = run[0].queue;
+            stored.extend(numbers.map(|seq| Moved { queue: queue_id, seq, cause: Cause::Acked }));
         });
     }
     stored

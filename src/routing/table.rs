@@ -378,6 +378,13 @@ impl Table {
         self.queues.len()
     }
 
+    /// Whether a binding could be made, as far as its exchange is concerned.
+    pub fn check_binding(&self, source: &str, binding: &Binding) -> Result<(), BindError> {
+        let exchange = self.exchanges.get(source);
+        let exchange = exchange.ok_or_else(|| BindError::NoSuchExchange(source.into()))?;
+        check_binding(exchange.kind, binding)
+    }
+
     /// Binds; `false` when this very binding exists already.
     pub fn bind(&mut self, source: &str, binding: Binding) -> Result<bool, BindError> {
         let exchange = self

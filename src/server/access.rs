@@ -5,9 +5,12 @@
 //! the log.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -25,6 +28,10 @@ use crate::access::permission::Grant;
 use crate::access::permission::Permission;
 use crate::access::permission::TopicPermission;
 use crate::access::sasl::Credentials;
+use crate::access::setback::Address;
+use crate::access::setback::FIRST;
+use crate::access::setback::Setback;
+use crate::access::setback::Setbacks;
 use crate::access::user::Origin;
 use crate::access::user::User;
 use crate::access::user::UserLimits;
@@ -34,8 +41,10 @@ use crate::amqp::id::BatchId;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::UserName;
 use crate::amqp::name::VhostName;
+use crate::amqp::time::Timestamp;
 use crate::broker::definition::Definition;
 use crate::server::config::DefaultUser;
+use crate::server::metrics::LoginCounts;
 use crate::server::node::Node;
 use crate::server::vhosts::LiveVhost;
 use crate::session::desk::Eviction;
@@ -50,6 +59,9 @@ pub(in crate::server) struct Access {
     verified: Verified,
     /// Passwords hashed at a time: each takes 19 MiB and a core.
     hashing: Semaphore,
+    setbacks: Mutex<Setbacks>,
+    /// Refusals that may be held back for long at a time.
+    held_back: Semaphore,
 }
 
 /// What was asked of the directory since it changed last.
@@ -71,6 +83,10 @@ struct Verified {
 /// Passwords hashed at a time.
 const HASHING: usize = 2;
 
+/// Refusals that are held back for as long as the table of setbacks says: a socket each. Others are
+/// told after the shortest delay.
+const HELD_BACK: usize = 256;
+
 /// Logins remembered; all are forgotten when there are more.
 const VERIFIED_MAX: usize = 10_000;
 
@@ -84,6 +100,8 @@ impl Access {
             grants: Mutex::new(Grants::default()),
             verified: Verified { secret, seen: Mutex::new(HashMap::default()) },
             hashing: Semaphore::new(HASHING),
+            setbacks: Mutex::new(Setbacks::default()),
+            held_back: Semaphore::new(HELD_BACK),
         }
     }
 
@@ -155,6 +173,35 @@ impl Access {
         claim.settle(matches)
     }
 
+    /// Notes how a login ended; what a refusal brings with it.
+    pub(in crate::server) fn note(
+        &self,
+        peer: SocketAddr,
+        user: &str,
+        login: &Result<UserName, LoginError>,
+        now: Timestamp,
+    ) -> Option<Setback> {
+        let address = match peer.ip().to_canonical() {
+            IpAddr::V4(it) => Address::v4(it.to_bits()),
+            IpAddr::V6(it) => Address::v6(it.to_bits()),
+        };
+        let mut setbacks = self.setbacks.lock();
+        match login {
+            Ok(_) => {
+                setbacks.accepted(address, user);
+                None
+            }
+            Err(_) => Some(setbacks.refused(address, user, now)),
+        }
+    }
+
+    /// Comes when a refusal may be told.
+    pub(in crate::server) async fn hold_back(&self, setback: Setback) {
+        let place = self.held_back.try_acquire();
+        let delay = if place.is_ok() { setback.delay } else { FIRST };
+        tokio::time::sleep(Duration::from_millis(delay.0)).await;
+    }
+
     /// The hash of a new password, made off the threads that serve connections.
     pub(in crate::server) async fn hash(&self, password: String) -> Option<PasswordHash> {
         let _permit = self.hashing.acquire().await;
@@ -210,6 +257,27 @@ impl std::fmt::Debug for Verified {
 }
 
 impl Node {
+    /// Counts a login and logs a refusal; with whom failures grow, once per step. What a refusal
+    /// brings with it.
+    pub(in crate::server) fn note_login(
+        &self,
+        counts: &LoginCounts,
+        peer: SocketAddr,
+        user: &str,
+        login: &Result<UserName, LoginError>,
+    ) -> Option<Setback> {
+        counts.note(login.is_ok());
+        let setback = self.access.note(peer, user, login, self.clock.now());
+        if let (Some(Setback { delay, grew }), Err(error)) = (setback, login) {
+            if grew {
+                tracing::info!(%peer, user, ?error, %delay, "logins fail: refusals are held back");
+            } else {
+                tracing::debug!(%peer, user, ?error, "login refused");
+            }
+        }
+        setback
+    }
+
     /// Adds or replaces a user; its permissions stay.
     pub(in crate::server) fn put_user(&self, user: User) -> Result<Put, Refused> {
         let definition = user_definition(&user);

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::access::directory::LoginError;
 use crate::access::sasl::Credentials;
+use crate::access::setback;
 use crate::amqp::limit;
 use crate::amqp::name::UserName;
 use crate::codec::encode;
@@ -355,6 +356,11 @@ impl Client {
             }
         };
         self.login = gate.login.take();
+        if self.login.is_some() {
+            // The client is not hurried while it is the broker that takes its time.
+            let patience = limit::HANDSHAKE_MS + setback::LONGEST.0;
+            self.deadline = Some(Instant::now() + Duration::from_millis(patience));
+        }
         if let Some(vhost) = gate.opened.take() {
             self.vhost = Some(vhost);
             let client = session.client();
@@ -374,6 +380,9 @@ impl Client {
     /// A password has been checked; what the client sent meanwhile is read now.
     fn on_login(&mut self, answer: Result<UserName, LoginError>) {
         self.login = None;
+        self.deadline = Some(Instant::now() + Duration::from_millis(limit::HANDSHAKE_MS));
+        // Refused logins are logged where they are counted.
+        self.warned_of_refusal |= answer.is_err();
         let mut gate = ClientGate::new(&self.node, &self.link);
         if let Some(session) = &mut self.session {
             session.on_login(answer, &mut gate);
@@ -507,13 +516,6 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-fn log_login(node: &Node, link: &Link, user: &str, login: &Result<UserName, LoginError>) {
-    node.metrics.logins.note(login.is_ok());
-    if let Err(error) = login {
-        tracing::warn!(peer = %link.peer, user, ?error, "login refused");
-    }
-}
-
 /// What a session may ask before it has a vhost.
 struct ClientGate<'a> {
     node: &'a Arc<Node>,
@@ -557,18 +559,26 @@ impl Gate for ClientGate<'_> {
         let loopback = self.link.peer.ip().to_canonical().is_loopback();
         let access = &self.node.access;
         let claim = access.claim(credentials, loopback);
-        if let Some(matches) = access.known(&claim, credentials) {
-            let login = claim.settle(matches);
-            log_login(self.node, self.link, &credentials.user, &login);
-            return Login::Now(login);
+        let peer = self.link.peer;
+        if access.known(&claim, credentials) == Some(true) {
+            let login = claim.clone().settle(true);
+            if login.is_ok() {
+                self.node.note_login(&self.node.metrics.logins, peer, &credentials.user, &login);
+                return Login::Now(login);
+            }
         }
-        let (answer, answered) = oneshot::channel();
-        let (node, link) = (Arc::clone(self.node), Arc::clone(self.link));
+        let (mut answer, answered) = oneshot::channel();
+        let node = Arc::clone(self.node);
         let credentials = credentials.clone();
         tokio::spawn(async move {
             let user = credentials.user.clone();
             let login = node.access.login(claim, credentials).await;
-            log_login(&node, &link, &user, &login);
+            if let Some(setback) = node.note_login(&node.metrics.logins, peer, &user, &login) {
+                tokio::select! {
+                    () = node.access.hold_back(setback) => {}
+                    () = answer.closed() => {}
+                }
+            }
             // The client may have gone meanwhile.
             let _ = answer.send(login);
         });

@@ -164,7 +164,7 @@ impl Log {
     pub(in crate::server) fn append_unit(
         &self,
         entries: &mut [host::Entry],
-        erased: &[(QueueId, Seq)],
+        erased: &[Moved],
         changes: &[Change],
     ) -> BatchId {
         let stores = entries.iter().any(|it| it.stored);
@@ -179,8 +179,8 @@ impl Log {
                     open.add(&head, body, durability, None);
                 }
             }
-            for (queue, seq) in erased {
-                open.batch.ack(*queue, *seq, cause_number(effect::Cause::Acked));
+            for it in erased {
+                open.batch.ack(it.queue, it.seq, cause_number(it.cause));
             }
             for change in changes {
                 match change {

@@ -42,8 +42,6 @@ use crate::server::web;
 const BODY_BYTES: usize = 20_000_000;
 /// How long a client may take to send a body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a wrong password is answered late, and how many such answers wait at a time.
-const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 /// Requests that are being answered at a time.
 const AT_A_TIME: usize = 16;
 
@@ -149,7 +147,10 @@ impl Management {
         let claim = node.access.claim(&credentials, loopback);
         let name = credentials.user.clone();
         let login = node.access.login(claim, credentials).await;
-        node.metrics.http_logins.note(login.is_ok());
+        let setback = node.note_login(&node.metrics.http_logins, peer, &name, &login);
+        if let Some(setback) = setback {
+            node.access.hold_back(setback).await;
+        }
         match login {
             Ok(user) => {
                 let user = node.access.read(|it| it.user(&user).cloned());
@@ -160,14 +161,10 @@ impl Management {
                     Err(problem) => Err(to_http(problem.response(), false)),
                 }
             }
-            Err(error) => {
-                tracing::warn!(%peer, user = name, ?error, "management login refused");
-                tokio::time::sleep(REFUSAL_DELAY).await;
-                Err(refused(match error {
-                    LoginError::NotFromThere => "User can only log in via localhost",
-                    LoginError::UnknownUser | LoginError::WrongPassword => "Login failed",
-                }))
-            }
+            Err(error) => Err(refused(match error {
+                LoginError::NotFromThere => "User can only log in via localhost",
+                LoginError::UnknownUser | LoginError::WrongPassword => "Login failed",
+            })),
         }
     }
 

@@ -212,7 +212,7 @@ impl<'a> Host for Turn<'a> {
     fn append_unit(
         &mut self,
         entries: &mut [Entry],
-        erased: &[(QueueId, Seq)],
+        erased: &[Moved],
         changes: &[Change],
     ) -> BatchId {
         self.node.log.append_unit(entries, erased, changes)

@@ -102,7 +102,6 @@ impl Seat {
 mod delegate {
     //! The desk is the memory host, and knows whose turn it is.
 
-    use railpost::amqp::id::Seq;
     use railpost::broker::deduplication::Change;
     use railpost::broker::deduplication::Windows;
     use railpost::broker::definition::Definition;
@@ -163,7 +162,7 @@ mod delegate {
         fn append_unit(
             &mut self,
             entries: &mut [Entry],
-            erased: &[(QueueId, Seq)],
+            erased: &[Moved],
             changes: &[Change],
         ) -> BatchId {
             self.0.append_unit(entries, erased, changes)
