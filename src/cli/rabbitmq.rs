@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::amqp::json::from_table;
 use crate::amqp::json::to_table;
+use crate::amqp::table::Table;
 use crate::broker::definition::Hex;
 use crate::cli::args::ApiArgs;
 use crate::cli::client;
@@ -45,6 +46,7 @@ use crate::topology::rabbitmq::rollout::NewQueue;
 use crate::topology::rabbitmq::rollout::Next;
 use crate::topology::rabbitmq::rollout::Replaced;
 use crate::topology::rabbitmq::rollout::Stage;
+use crate::topology::rabbitmq::rollout::USUAL_TYPE;
 use crate::topology::rabbitmq::rollout::applied;
 use crate::topology::rabbitmq::rollout::course;
 use crate::topology::rabbitmq::rollout::is_begun;
@@ -312,8 +314,7 @@ impl Carrier<'_> {
         let of = self.of;
         let v = escape(vhost);
         if agenda.is_new {
-            // COMPAT: from 3.11 on, clients that say no type mean this one.
-            let body = json!({ "default_queue_type": "quorum" });
+            let body = json!({ "default_queue_type": USUAL_TYPE });
             of.send("PUT", &format!("/api/vhosts/{v}"), Some(&body))?;
             self.done.created += 1;
         }
@@ -466,7 +467,7 @@ impl Carrier<'_> {
             to_exchange: false,
             destination: queue.to_owned(),
             key: String::new(),
-            arguments: Hex::new(&crate::amqp::table::Table::default()),
+            arguments: Hex::new(&Table::default()),
         };
         let to_aside = |it: &Binding| Binding { destination: aside.clone(), ..it.clone() };
         if it.stage == Stage::Old {
@@ -474,12 +475,9 @@ impl Carrier<'_> {
             let path = format!("/api/exchanges/{v}/{}", escape(&aside));
             self.of.send("PUT", &path, Some(&exchange))?;
             let kind = it.queue.arguments.get("x-queue-type").cloned();
-            let kind = kind.map(|it| it.to_string().trim_matches('"').to_owned());
-            let arguments = match kind.as_deref() {
-                Some("quorum") => json!({ "x-queue-type": "quorum" }),
-                _ => json!({}),
-            };
-            let body = json!({ "durable": true, "arguments": arguments });
+            let arguments =
+                Table(kind.map(|it| ("x-queue-type".to_owned(), it)).into_iter().collect());
+            let body = json!({ "durable": true, "arguments": from_table(&arguments) });
             self.of.send("PUT", &aside_path, Some(&body))?;
             self.bind(v, &own(&aside))?;
             let moved = self.drain(vhost, name, &aside, Until::CaughtUp)?;

@@ -43,6 +43,8 @@ pub struct Seen {
     /// Without the files it was made by, which it does not know by itself.
     pub observed: Observed,
     pub policies: Vec<Policy>,
+    /// The type of queues that say none, by vhost, where it is another than `classic`.
+    pub usual_types: BTreeMap<String, String>,
     /// Queues, by vhost and name, whose replacement was begun and not ended.
     pub moving: BTreeSet<(String, String)>,
 }
@@ -62,6 +64,13 @@ struct Overview {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct Vhost {
+    name: String,
+    #[serde(default)]
+    default_queue_type: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +144,10 @@ pub fn observe(answers: Answers) -> Result<Seen, Unclear> {
     let overview: Overview = read("the overview", answers.overview)?;
     let version = Version::parse(&overview.rabbitmq_version)
         .ok_or_else(|| Unclear::Version(overview.rabbitmq_version.clone()))?;
-    let vhosts: Vec<Named> = read("the vhosts", answers.vhosts)?;
+    let vhosts: Vec<Vhost> = read("the vhosts", answers.vhosts)?;
+    let usual = |it: &Vhost| Some((it.name.clone(), it.default_queue_type.clone()?));
+    let is_another = |it: &(String, String)| it.1 != "classic" && it.1 != "undefined";
+    let usual_types = vhosts.iter().filter_map(usual).filter(is_another).collect();
     let policies: Vec<Policy> = read("the policies", answers.policies)?;
     let mut all: BTreeMap<String, observed::Vhost> =
         vhosts.into_iter().map(|it| (it.name, observed::Vhost::default())).collect();
@@ -189,7 +201,7 @@ pub fn observe(answers: Answers) -> Result<Seen, Unclear> {
     };
     let exchange_types = overview.exchange_types.into_iter().map(|it| it.name).collect();
     let node = Node { name: overview.cluster_name, version, exchange_types, queue_types };
-    Ok(Seen { node, observed, policies, moving })
+    Ok(Seen { node, observed, policies, usual_types, moving })
 }
 
 fn read<T: serde::de::DeserializeOwned>(what: &'static str, json: Json) -> Result<T, Unclear> {

@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::amqp::table::Table;
+use crate::amqp::table::Value;
 use crate::topology::declared::Topology;
 use crate::topology::declared::Vhost;
 use crate::topology::load;
@@ -22,6 +24,7 @@ use crate::topology::plan::Kind;
 use crate::topology::rabbitmq::detour;
 use crate::topology::rabbitmq::detour::Detour;
 use crate::topology::rabbitmq::node::Node;
+use crate::topology::rabbitmq::node::Version;
 use crate::topology::rabbitmq::observe::Seen;
 use crate::topology::rabbitmq::policy;
 use crate::topology::rabbitmq::policy::Policy;
@@ -36,6 +39,11 @@ use crate::topology::source::Source;
 
 /// What a global parameter is called in which the files of a vhost are kept, before its name.
 pub const KEPT_PREFIX: &str = "railpost-topology:";
+
+/// The type of queues that say none, in vhosts that are made here.
+pub const USUAL_TYPE: &str = "quorum";
+/// From this version on a vhost's usual type counts.
+const HAS_USUAL_TYPES: Version = Version(3, 11);
 
 /// What is kept of one vhost.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -91,7 +99,7 @@ pub struct NewExchange {
     pub durable: bool,
     pub auto_delete: bool,
     pub internal: bool,
-    pub arguments: crate::amqp::table::Table,
+    pub arguments: Table,
     pub policy: Option<Policy>,
 }
 
@@ -100,7 +108,7 @@ pub struct NewQueue {
     pub name: String,
     pub durable: bool,
     pub auto_delete: bool,
-    pub arguments: crate::amqp::table::Table,
+    pub arguments: Table,
     pub policy: Option<Policy>,
 }
 
@@ -425,8 +433,14 @@ impl Work<'_> {
                 agenda.exchanges.push(new);
             }
         }
+        // COMPAT: where queues are of another type by default, a classic one has to say so.
+        let says_type = self.seen.node.version >= HAS_USUAL_TYPES
+            && (agenda.is_new || self.seen.usual_types.contains_key(self.name));
         for it in wanted.queues.values() {
-            let new = new_queue(it);
+            let mut new = new_queue(it);
+            if says_type && new.arguments.get("x-queue-type").is_none() {
+                new.arguments.set("x-queue-type", Value::text("classic"));
+            }
             let is_there = live.queues.contains_key(it.name.as_str());
             let is_old = gone.replaced.iter().any(|name| *it.name == **name);
             let was_begun = self.seen.moving.contains(&(self.name.to_owned(), it.name.to_string()));
