@@ -572,3 +572,67 @@ async fn an_interrupted_apply_is_ended_by_the_next_one() {
     }
     assert_eq!(known.len(), n, "some are lost");
 }
+
+/// Lets a controller put one message of `billing` into a queue where it waits.
+async fn one_waits(world: &World, channel: &Channel, wait_queue: &str) {
+    let _controller = Controller::start(world);
+    assert!(publish(channel, "orders", "created", "it").await);
+    let got = channel.basic_get("billing".into(), BasicGetOptions::default()).await;
+    let got = got.expect("answered").expect("it is there");
+    got.acker.reject(BasicRejectOptions { requeue: false }).await.expect("rejected");
+    for _ in 0..100 {
+        if declared(channel, wait_queue).await == Some(1) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it never came to {wait_queue}");
+}
+
+async fn comes_back(channel: &Channel) {
+    for _ in 0..200 {
+        if let Some(delivery) = get(channel, "billing").await {
+            assert_eq!(body(&delivery), "it");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("what waited is lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_comes_back_when_retries_change_and_when_they_go() {
+    let Some(world) = World::new("waits") else { return };
+    let retry = "retry = { attempts = 3, first = \"300ms\", multiplier = 2.0 }\n";
+    let of = |first: &str| ORDERS.replace("300ms", first);
+    world.apply(&of("3s")).await;
+    let channel = world.channel().await;
+    one_waits(&world, &channel, "billing.wait.3000").await;
+    world.write(&of("4s"));
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("`billing.wait.3000` runs empty"), "{text}");
+    comes_back(&channel).await;
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    world.is_done().await;
+
+    one_waits(&world, &channel, "billing.wait.4000").await;
+    world.write(&ORDERS.replace(retry, ""));
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 3, "{text}");
+    comes_back(&channel).await;
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    world.is_done().await;
+    let (_, text) = world.run(&["drift"]).await;
+    assert_eq!(text, "no drift\n");
+
+    // Its queue does not go before it has come back.
+    world.apply(&of("4s")).await;
+    one_waits(&world, &channel, "billing.wait.4000").await;
+    world.write("[services.shop]\n");
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert!(code == 5 || code == 3, "{code} {text}");
+    comes_back(&channel).await;
+}

@@ -1,6 +1,7 @@
 //! A node of RabbitMQ, asked over its management API, and over AMQP where messages move.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -332,6 +333,9 @@ impl Carrier<'_> {
             self.put_policy(&v, it)?;
             self.done.changed += 1;
         }
+        for name in &agenda.delete_policies {
+            self.delete_policy(&v, name)?;
+        }
         for it in &agenda.anew {
             self.make_anew(&v, it)?;
         }
@@ -342,17 +346,33 @@ impl Carrier<'_> {
             self.unbind(&v, it)?;
             self.done.removed += 1;
         }
+        let n_left = self.left.len();
+        let mut busy: BTreeSet<&str> = BTreeSet::new();
         for it in &agenda.delete_queues {
-            self.delete_queue(vhost, it)?;
+            let of = it.of.as_deref().unwrap_or(&it.name);
+            if !it.given_up && busy.contains(of) {
+                self.left.push(format!("the queue `{}` stays until then", it.name));
+            } else if !self.delete_queue(vhost, it)? {
+                busy.insert(of);
+            }
         }
-        for name in &agenda.delete_exchanges {
+        // What waits still needs its way back.
+        if self.left.len() > n_left {
+            return Ok(());
+        }
+        for it in &agenda.last.unbind {
+            self.unbind(&v, it)?;
+            self.done.removed += 1;
+        }
+        for name in &agenda.last.delete_exchanges {
             of.send("DELETE", &format!("/api/exchanges/{v}/{}", escape(name)), None)?;
             self.done.removed += 1;
         }
-        for name in &agenda.delete_policies {
-            of.send("DELETE", &format!("/api/policies/{v}/{}", escape(name)), None)?;
-        }
-        Ok(())
+        agenda.last.delete_policies.iter().try_for_each(|it| self.delete_policy(&v, it))
+    }
+
+    fn delete_policy(&self, v: &str, name: &str) -> Result<(), Exit> {
+        self.of.send("DELETE", &format!("/api/policies/{v}/{}", escape(name)), None)
     }
 
     fn add_exchange(&mut self, v: &str, it: &NewExchange) -> Result<(), Exit> {
@@ -427,18 +447,18 @@ impl Carrier<'_> {
         bindings.iter().try_for_each(|it| self.bind(v, it))
     }
 
-    /// Removes a queue, unless something is in it that nobody has given up.
-    fn delete_queue(&mut self, vhost: &str, it: &Leaving) -> Result<(), Exit> {
+    /// Removes a queue, unless something is in it that nobody has given up; whether it is gone.
+    fn delete_queue(&mut self, vhost: &str, it: &Leaving) -> Result<bool, Exit> {
         let v = escape(vhost);
         let path = format!("/api/queues/{v}/{}", escape(&it.name));
         if !it.given_up {
             let stake = self.amqp(moving::stake(&self.of.url, vhost, &it.name))?;
-            let Some((n_messages, n_consumers)) = stake else { return Ok(()) };
+            let Some((n_messages, n_consumers)) = stake else { return Ok(true) };
             if n_messages > 0 && it.runs_empty {
                 let name = &it.name;
                 self.left
                     .push(format!("the queue `{name}` runs empty: {n_messages} messages wait"));
-                return Ok(());
+                return Ok(false);
             }
             if n_messages > 0 || (n_consumers > 0 && !it.name.ends_with(".retry.in")) {
                 self.left.push(format!(
@@ -446,11 +466,11 @@ impl Carrier<'_> {
                      meanwhile",
                     it.name
                 ));
-                return Ok(());
+                return Ok(false);
             }
         }
         self.done.removed += 1;
-        self.of.send("DELETE", &path, None)
+        self.of.send("DELETE", &path, None).map(|()| true)
     }
 
     /// Makes a queue anew without losing what is in it: its messages go aside, in order, while new
@@ -485,10 +505,8 @@ impl Carrier<'_> {
             it.bindings_before.iter().try_for_each(|it| self.unbind(v, it))?;
             let rest = self.drain(vhost, name, &aside, Until::Empty)?;
             println!("moved aside what was in `{name}`: {} messages", moved + rest);
-            let gone = Leaving { name: name.clone(), given_up: false, runs_empty: false };
-            let n_left = self.left.len();
-            self.delete_queue(vhost, &gone)?;
-            if self.left.len() > n_left {
+            let gone = Leaving { name: name.clone(), given_up: false, runs_empty: false, of: None };
+            if !self.delete_queue(vhost, &gone)? {
                 return Ok(());
             }
         }

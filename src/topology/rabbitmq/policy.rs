@@ -81,6 +81,11 @@ pub fn is_ours(name: &str) -> bool {
     name.starts_with(OURS)
 }
 
+/// What the policy of an object is called; `kind` is `queue` or `exchange`.
+pub(in crate::topology) fn name(kind: &str, name: &str) -> String {
+    format!("{OURS}{kind}:{name}")
+}
+
 fn new(
     kind: &str,
     name: &str,
@@ -88,7 +93,7 @@ fn new(
     definition: Map<String, Json>,
 ) -> Option<Policy> {
     (!definition.is_empty()).then(|| Policy {
-        name: format!("{OURS}{kind}:{name}"),
+        name: self::name(kind, name),
         pattern: format!("^{}$", pattern::escape(name)),
         apply_to,
         definition,

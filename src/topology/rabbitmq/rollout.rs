@@ -86,8 +86,18 @@ pub struct Agenda {
     pub anew: Vec<Anew>,
     /// Made anew without losing what is in them.
     pub replaced: Vec<Replaced>,
+    /// Policies of objects that stay and need none any more.
+    pub delete_policies: Vec<String>,
     pub unbind: Vec<Binding>,
+    /// What others need to run empty comes before them.
     pub delete_queues: Vec<Leaving>,
+    pub last: Last,
+}
+
+/// What goes when all queues are gone that had to: messages that wait need it to come back.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Last {
+    pub unbind: Vec<Binding>,
     pub delete_exchanges: Vec<String>,
     pub delete_policies: Vec<String>,
 }
@@ -149,16 +159,21 @@ pub struct Leaving {
     pub given_up: bool,
     /// Messages in it come out by themselves: it stays until then.
     pub runs_empty: bool,
+    /// The queue whose failed messages are in it: it stays as long.
+    pub of: Option<String>,
 }
 
-/// What a queue is there for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a queue is there for, in the order in which queues go.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Role {
-    Declared,
     /// Only controllers consume it.
     Inbox,
     Wait,
+    Declared,
 }
+
+/// Queues of detours, by vhost and name, each with the queue that it is there for.
+type Roles = BTreeMap<(String, String), (Role, String)>;
 
 impl Kept {
     /// Nothing was ever applied.
@@ -254,6 +269,10 @@ pub fn course(
     let own = generated(applied, &wanted);
     rollout.plan.flows.retain(|it| !own.contains(&(it.vhost.clone(), it.exchange.clone())));
     let roles = roles(applied);
+    let again: BTreeSet<(String, String)> = detour::all(applied)
+        .iter()
+        .map(|it| (it.vhost.to_string(), it.again().to_string()))
+        .collect();
     rollout.refusals = refusals(observed, &removals, &roles, options, new);
     rollout.refusals.extend(exchanges_replaced(&rollout, options));
     rollout.refusals.extend(rollout::protected(applied, &rollout.plan));
@@ -263,11 +282,13 @@ pub fn course(
     let mut vhosts = BTreeMap::new();
     for (name, vhost) in &wanted.vhosts {
         let gone = removals.get(name.as_str()).cloned().unwrap_or_default();
-        let work = Work { seen, rollout: &rollout, name, options, roles: &roles, new };
+        let work =
+            Work { seen, rollout: &rollout, name, options, roles: &roles, again: &again, new };
         vhosts.insert(name.to_string(), work.agenda(Some(vhost), gone));
     }
     for (name, gone) in removals.iter().filter(|(name, _)| wanted.vhost(name).is_none()) {
-        let work = Work { seen, rollout: &rollout, name, options, roles: &roles, new };
+        let work =
+            Work { seen, rollout: &rollout, name, options, roles: &roles, again: &again, new };
         vhosts.insert(name.clone(), work.agenda(None, gone.clone()));
     }
     Course { rollout, vhosts }
@@ -299,12 +320,12 @@ fn generated(applied: &Topology, wanted: &Topology) -> BTreeSet<(String, String)
     all
 }
 
-/// Queues of detours, by vhost and name.
-fn roles(applied: &Topology) -> BTreeMap<(String, String), Role> {
-    let mut roles = BTreeMap::new();
+fn roles(applied: &Topology) -> Roles {
+    let mut roles = Roles::new();
     for it in detour::all(applied) {
         let mut add = |name: &str, role| {
-            roles.insert((it.vhost.to_string(), name.to_owned()), role);
+            let key = (it.vhost.to_string(), name.to_owned());
+            roles.insert(key, (role, it.queue.to_string()));
         };
         add(&it.inbox(), Role::Inbox);
         it.waits.iter().for_each(|wait| add(&it.wait_queue(*wait), Role::Wait));
@@ -315,7 +336,7 @@ fn roles(applied: &Topology) -> BTreeMap<(String, String), Role> {
 fn refusals(
     observed: &Observed,
     removals: &BTreeMap<String, Removals>,
-    roles: &BTreeMap<(String, String), Role>,
+    roles: &Roles,
     options: &Options,
     new: &Topology,
 ) -> Vec<String> {
@@ -334,7 +355,8 @@ fn refusals(
                 n_messages,
                 n_consumers,
             };
-            match roles.get(&(vhost.clone(), name.clone())).copied().unwrap_or(Role::Declared) {
+            let role = roles.get(&(vhost.clone(), name.clone())).map(|it| it.0);
+            match role.unwrap_or(Role::Declared) {
                 Role::Declared => stakes.push(stake(n_messages, n_consumers)),
                 Role::Inbox => stakes.push(stake(n_messages, 0)),
                 Role::Wait => {}
@@ -387,7 +409,9 @@ struct Work<'a> {
     rollout: &'a Rollout,
     name: &'a str,
     options: &'a Options,
-    roles: &'a BTreeMap<(String, String), Role>,
+    roles: &'a Roles,
+    /// What brings back messages that have waited.
+    again: &'a BTreeSet<(String, String)>,
     /// As the files say, not translated.
     new: &'a Topology,
 }
@@ -399,9 +423,14 @@ impl Work<'_> {
         if let Some(wanted) = wanted {
             self.make(wanted, &gone, &mut agenda);
         }
-        agenda.unbind = gone.bindings;
+        let brings_back =
+            |it: &Binding| self.again.contains(&(self.name.to_owned(), it.source.clone()));
+        (agenda.last.unbind, agenda.unbind) = gone.bindings.into_iter().partition(brings_back);
         agenda.delete_queues = gone.queues.into_iter().map(|it| self.leaving(it)).collect();
-        agenda.delete_exchanges = gone.exchanges;
+        agenda
+            .delete_queues
+            .sort_by_key(|it| self.role(&it.name).map_or(Role::Declared, |it| it.0));
+        agenda.last.delete_exchanges = gone.exchanges;
         agenda
     }
 
@@ -490,7 +519,12 @@ impl Work<'_> {
         let stale = self.seen.policies.iter().filter(|it| {
             it.vhost == self.name && policy::is_ours(&it.name) && !needed.contains(&it.name)
         });
-        agenda.delete_policies = stale.map(|it| it.name.clone()).collect();
+        let kept: BTreeSet<String> = {
+            let queues = wanted.queues.keys().map(|it| policy::name("queue", it));
+            queues.chain(wanted.exchanges.keys().map(|it| policy::name("exchange", it))).collect()
+        };
+        (agenda.delete_policies, agenda.last.delete_policies) =
+            stale.map(|it| it.name.clone()).partition(|it| kept.contains(it));
     }
 
     fn is_replaced(&self, kind: Kind, name: &str) -> bool {
@@ -502,10 +536,15 @@ impl Work<'_> {
         })
     }
 
+    fn role(&self, name: &str) -> Option<&(Role, String)> {
+        self.roles.get(&(self.name.to_owned(), name.to_owned()))
+    }
+
     fn leaving(&self, name: String) -> Leaving {
-        let role = self.roles.get(&(self.name.to_owned(), name.clone()));
+        let role = self.role(&name);
         let given_up = self.options.delete.contains(&name);
-        Leaving { given_up, runs_empty: role == Some(&Role::Wait), name }
+        let runs_empty = role.is_some_and(|it| it.0 == Role::Wait);
+        Leaving { given_up, runs_empty, of: role.map(|it| it.1.clone()), name }
     }
 }
 
