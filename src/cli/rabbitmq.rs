@@ -322,6 +322,9 @@ impl Carrier<'_> {
         for it in &agenda.exchanges {
             self.add_exchange(&v, it)?;
         }
+        // All of them first: with every policy, RabbitMQ goes through all queues that are there.
+        let mut policies = agenda.queues.iter().filter_map(|it| it.policy.as_ref());
+        policies.try_for_each(|it| self.put_policy(&v, it))?;
         for it in &agenda.queues {
             self.add_queue(&v, it)?;
         }
@@ -388,9 +391,8 @@ impl Carrier<'_> {
         self.of.send("PUT", &format!("/api/exchanges/{v}/{}", escape(&it.name)), Some(&body))
     }
 
-    /// Its policy first, so that it is never without one.
+    /// Its policy is there, so that it is never without one.
     fn add_queue(&mut self, v: &str, it: &NewQueue) -> Result<(), Exit> {
-        it.policy.iter().try_for_each(|policy| self.put_policy(v, policy))?;
         let body = json!({
             "durable": it.durable,
             "auto_delete": it.auto_delete,
@@ -440,6 +442,7 @@ impl Carrier<'_> {
             }
             Anew::Queue(it, bindings) => {
                 self.of.send("DELETE", &format!("/api/queues/{v}/{}", escape(&it.name)), None)?;
+                it.policy.iter().try_for_each(|policy| self.put_policy(v, policy))?;
                 self.add_queue(v, it)?;
                 bindings
             }
@@ -511,6 +514,7 @@ impl Carrier<'_> {
             }
         }
         if it.stage != Stage::New {
+            it.queue.policy.iter().try_for_each(|policy| self.put_policy(v, policy))?;
             self.add_queue(v, &it.queue)?;
         }
         self.unbind(v, &own(&aside))?;

@@ -86,6 +86,16 @@ pub(in crate::topology) fn name(kind: &str, name: &str) -> String {
     format!("{OURS}{kind}:{name}")
 }
 
+/// The object that a policy of this name was made for.
+pub(in crate::topology) fn object(name: &str) -> Option<&str> {
+    name.strip_prefix(OURS)?.split_once(':').map(|it| it.1)
+}
+
+/// Matches a name and no other.
+pub(in crate::topology) fn pattern_of(name: &str) -> String {
+    format!("^{}$", pattern::escape(name))
+}
+
 fn new(
     kind: &str,
     name: &str,
@@ -94,7 +104,7 @@ fn new(
 ) -> Option<Policy> {
     (!definition.is_empty()).then(|| Policy {
         name: self::name(kind, name),
-        pattern: format!("^{}$", pattern::escape(name)),
+        pattern: pattern_of(name),
         apply_to,
         definition,
     })
