@@ -755,3 +755,60 @@ async fn one_queue_that_is_in_trouble_is_no_trouble_for_others() {
     let _controller = Controller::start(&world);
     holds(&channel, "billing", 3).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_of_others_are_left_alone_and_refused_where_they_count_more() {
+    let Some(world) = World::new("policed") else { return };
+    let files = format!(
+        "{ORDERS}[queues.\"a/b %ü\"]\nservice = \"billing\"\n\
+        bindings = [{{ exchange = \"orders\", key = \"created\" }}]\n"
+    );
+    world.apply(&files).await;
+    world.is_done().await;
+    let put_policy = async |name: &str, pattern: &str, priority: i64| {
+        let policy = serde_json::json!({
+            "pattern": pattern, "priority": priority, "apply-to": "queues",
+            "definition": { "max-length": 1000 },
+        });
+        let path = format!("/api/policies/policed/{name}");
+        let request = format!(
+            "PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n\
+             {policy}",
+            policy.to_string().len()
+        );
+        let mut stream = TcpStream::connect(world.node.http).expect("connects");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    };
+    put_policy("limits", ".*", 1).await;
+    world.is_done().await;
+    let (_, text) = world.run(&["plan"]).await;
+    // Of RabbitMQ 4 each queue has a policy of ours.
+    assert!(text.contains("queue `billing`: the policy `limits` does not give it"), "{text}");
+    assert!(text.contains("queue `a/b %ü`: the policy `limits` "), "{text}");
+
+    // One of ours that somebody has changed is put right.
+    put_policy("railpost:queue:billing", "^billing$", 0).await;
+    let (code, text) = world.run(&["plan", "--check"]).await;
+    assert_eq!(code, 1, "{text}");
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    world.is_done().await;
+
+    put_policy("above", "billing", 5000).await;
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("`above` of priority 5000 counts for `billing`"), "{text}");
+
+    // Names that would be too long are refused before anything is done.
+    let long = files
+        .replace("a/b %ü", &"q".repeat(246))
+        .replace("key = \"created\" }]\n", "key = \"created\" }]\nretry = { attempts = 2 }\n");
+    world.write(&long.replacen("retry = { attempts = 2 }\n", "", 1));
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("a name has 255 bytes at most"), "{text}");
+}

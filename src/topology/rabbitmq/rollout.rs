@@ -25,9 +25,11 @@ use crate::topology::rabbitmq::detour;
 use crate::topology::rabbitmq::detour::Detour;
 use crate::topology::rabbitmq::node::Node;
 use crate::topology::rabbitmq::node::Version;
+use crate::topology::rabbitmq::observe::Policies;
 use crate::topology::rabbitmq::observe::Seen;
 use crate::topology::rabbitmq::policy;
 use crate::topology::rabbitmq::policy::Policy;
+use crate::topology::rabbitmq::translate::Loss;
 use crate::topology::rabbitmq::translate::translate;
 use crate::topology::rollout;
 use crate::topology::rollout::Options;
@@ -254,9 +256,11 @@ pub fn course(
     sources: &[Source],
     options: &Options,
 ) -> Course {
-    let translated = translate(new, &seen.node);
+    let mut translated = translate(new, &seen.node);
     let wanted = translated.topology;
-    let observed = &seen.observed;
+    let mut observed = seen.observed.clone();
+    translated.losses.extend(without_others(&mut observed, seen, &wanted));
+    let observed = &observed;
     let mut rollout = Rollout::new(observed, applied, &wanted, sources, options);
     let (removals, _) = removal::all(observed, applied, &wanted, options);
     rollout.losses = translated.losses.iter().map(ToString::to_string).collect();
@@ -275,6 +279,7 @@ pub fn course(
         .collect();
     rollout.refusals = refusals(observed, &removals, &roles, options, new);
     rollout.refusals.extend(exchanges_replaced(&rollout, options));
+    rollout.refusals.extend(overruled(seen, &wanted));
     rollout.refusals.extend(rollout::protected(applied, &rollout.plan));
     rollout.refusals.extend(rollout::held_back(observed, &rollout.plan));
     let fatal = translated.losses.iter().filter(|it| it.is_fatal);
@@ -378,6 +383,70 @@ fn refusals(
                     "the queue `{name}` is another one afterwards, and messages published by its \
                      name alone have nowhere to go meanwhile; bind it to an exchange, or say \
                      --delete {name}, which also loses its messages"
+                ));
+            }
+        }
+    }
+    all
+}
+
+/// Leaves out what the policies of others say of queues that have none of ours: it is theirs to
+/// say, and nothing that files could change. Says so, and which of theirs do not count.
+fn without_others(observed: &mut Observed, seen: &Seen, wanted: &Topology) -> Vec<Loss> {
+    let policies = Policies::new(&seen.policies);
+    let mut all = Vec::new();
+    for (vhost, live) in &mut observed.vhosts {
+        let Some(declared) = wanted.vhost(vhost) else { continue };
+        for (name, queue) in &mut live.queues {
+            let Some(it) = declared.queues.get(name.as_str()) else { continue };
+            let kind = seen.node.queue_type(vhost, name).unwrap_or("classic");
+            let theirs = policies.foreign(vhost, name, kind);
+            let Some(theirs) = theirs else { continue };
+            let keys: Vec<&str> = theirs.definition.keys().map(String::as_str).collect();
+            let keys = keys.join("`, `");
+            let mut lose = |text: String| {
+                let (origin, name) = (it.origin, name.clone());
+                all.push(Loss { origin, kind: "queue", name, text, is_fatal: false });
+            };
+            if policy::of_queue(it).is_some() {
+                lose(format!(
+                    "the policy `{}` does not give it `{keys}`: ours counts",
+                    theirs.name
+                ));
+                continue;
+            }
+            let own = queue.declared_with.clone().unwrap_or_else(|| queue.arguments.clone());
+            if own != queue.arguments {
+                queue.arguments = own;
+                lose(format!("the policy `{}` gives it `{keys}`", theirs.name));
+            }
+        }
+    }
+    all
+}
+
+/// COMPAT: an object is under one policy. Ours give way to nobody's below their priority.
+fn overruled(seen: &Seen, wanted: &Topology) -> Vec<String> {
+    let policies = Policies::new(&seen.policies);
+    let mut all = Vec::new();
+    for (vhost, it) in &wanted.vhosts {
+        for ours in policy::all(it) {
+            let Some(name) = policy::object(&ours.name) else { continue };
+            let declared = it.queues.get(name).filter(|_| ours.apply_to == "queues");
+            let kind = match declared {
+                Some(queue) => {
+                    let kind = queue.arguments.get("x-queue-type").and_then(Value::as_text);
+                    kind.unwrap_or("classic")
+                }
+                None => "exchanges",
+            };
+            let foreign = policies.foreign(vhost, name, kind);
+            if let Some(theirs) = foreign.filter(|it| it.priority >= policy::PRIORITY) {
+                let (theirs, priority) = (&theirs.name, theirs.priority);
+                all.push(format!(
+                    "the policy `{theirs}` of priority {priority} counts for `{name}` in place of \
+                     what files say; give it one below {}",
+                    policy::PRIORITY
                 ));
             }
         }
@@ -508,13 +577,18 @@ impl Work<'_> {
             !is_replaced && live.bindings.binary_search(it).is_err()
         });
         agenda.bindings = bindings;
-        let there = |it: &Policy| {
+        let own = self.seen.policies.iter().filter(|it| it.vhost == self.name);
+        let there: BTreeMap<&str, _> = own.map(|it| (it.name.as_str(), it)).collect();
+        let is_there = |it: &Policy| {
             let same = |live: &&crate::topology::rabbitmq::observe::Policy| {
-                live.vhost == self.name && live.name == it.name && live.definition == it.definition
+                live.pattern == it.pattern
+                    && live.apply_to == it.apply_to
+                    && live.priority == policy::PRIORITY
+                    && live.definition == it.definition
             };
-            self.seen.policies.iter().any(|live| same(&live))
+            there.get(it.name.as_str()).is_some_and(same)
         };
-        agenda.policies.retain(|it| !there(it));
+        agenda.policies.retain(|it| !is_there(it));
         let needed: BTreeSet<String> = policy::all(wanted).into_iter().map(|it| it.name).collect();
         let stale = self.seen.policies.iter().filter(|it| {
             it.vhost == self.name && policy::is_ours(&it.name) && !needed.contains(&it.name)
