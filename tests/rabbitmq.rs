@@ -46,6 +46,7 @@ use lapin::options::BasicRejectOptions;
 use lapin::options::ConfirmSelectOptions;
 use lapin::options::QueueBindOptions;
 use lapin::options::QueueDeclareOptions;
+use lapin::options::QueueDeleteOptions;
 use lapin::types::AMQPValue;
 use lapin::types::FieldTable;
 use node::Rabbitmq;
@@ -324,6 +325,19 @@ impl Controller {
         Controller(child)
     }
 
+    /// Asks it to end; whether it does so soon.
+    async fn ends(&mut self) -> bool {
+        let id = self.0.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status().expect("kill is there");
+        for _ in 0..200 {
+            if self.0.try_wait().expect("it is ours").is_some() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        false
+    }
+
     fn kill(&mut self) {
         self.0.kill().expect("it ran");
         self.0.wait().expect("it ends");
@@ -580,4 +594,230 @@ async fn an_interrupted_apply_is_ended_by_the_next_one() {
         known.insert(body(&delivery));
     }
     assert_eq!(known.len(), n, "some are lost");
+}
+
+/// Lets a controller put one message of `billing` into a queue where it waits.
+async fn one_waits(world: &World, channel: &Channel, wait_queue: &str) {
+    let _controller = Controller::start(world);
+    assert!(publish(channel, "orders", "created", "it").await);
+    let got = channel.basic_get("billing".into(), BasicGetOptions::default()).await;
+    let got = got.expect("answered").expect("it is there");
+    got.acker.reject(BasicRejectOptions { requeue: false }).await.expect("rejected");
+    for _ in 0..100 {
+        if declared(channel, wait_queue).await == Some(1) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it never came to {wait_queue}");
+}
+
+async fn comes_back(channel: &Channel) {
+    for _ in 0..200 {
+        if let Some(delivery) = get(channel, "billing").await {
+            assert_eq!(body(&delivery), "it");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("what waited is lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_comes_back_when_retries_change_and_when_they_go() {
+    let Some(world) = World::new("waits") else { return };
+    let retry = "retry = { attempts = 3, first = \"300ms\", multiplier = 2.0 }\n";
+    let of = |first: &str| ORDERS.replace("300ms", first);
+    world.apply(&of("3s")).await;
+    let channel = world.channel().await;
+    one_waits(&world, &channel, "billing.wait.3000").await;
+    world.write(&of("4s"));
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("`billing.wait.3000` runs empty"), "{text}");
+    comes_back(&channel).await;
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    world.is_done().await;
+
+    one_waits(&world, &channel, "billing.wait.4000").await;
+    world.write(&ORDERS.replace(retry, ""));
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 3, "{text}");
+    comes_back(&channel).await;
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    world.is_done().await;
+    let (_, text) = world.run(&["drift"]).await;
+    assert_eq!(text, "no drift\n");
+
+    // Its queue does not go before it has come back.
+    world.apply(&of("4s")).await;
+    one_waits(&world, &channel, "billing.wait.4000").await;
+    world.write("[services.shop]\n");
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert!(code == 5 || code == 3, "{code} {text}");
+    comes_back(&channel).await;
+}
+
+/// Publishes into a queue itself, with headers.
+async fn put(channel: &Channel, queue: &str, body: &str, headers: FieldTable) {
+    let properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish("".into(), queue.into(), options, body.as_bytes(), properties);
+    assert!(sent.await.expect("sent").await.expect("confirmed").is_ack());
+}
+
+/// Until so many messages are ready in a queue.
+async fn holds(channel: &Channel, queue: &str, n: u32) {
+    let mut found = None;
+    for _ in 0..200 {
+        found = declared(channel, queue).await;
+        if found == Some(n) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{queue} has {found:?} messages, not {n}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_goes_nowhere_is_parked_and_no_other_in_its_place() {
+    const N: u32 = 2000;
+    let Some(world) = World::new("nowhere") else { return };
+    let ends = "multiplier = 2.0, then = \"dead-letter\" }\nparking = true\n\
+                dead_letter = { exchange = \"dead\" }";
+    let files = ORDERS.replace("multiplier = 2.0 }", ends);
+    world
+        .apply(&format!(
+            "{files}[exchanges.dead]\ntype = \"direct\"\n[queues.d]\n\
+             bindings = [{{ exchange = \"dead\", key = \"created\" }}]\n"
+        ))
+        .await;
+    let channel = world.channel().await;
+    let mut worn_out = FieldTable::default();
+    worn_out.insert("x-railpost-attempt".into(), AMQPValue::LongLongInt(7));
+    for number in 0..N {
+        let headers = if number % 2 == 0 { worn_out.clone() } else { FieldTable::default() };
+        put(&channel, "billing.retry.in", &number.to_string(), headers).await;
+    }
+    let _controller = Controller::start(&world);
+    holds(&channel, "billing", N / 2).await;
+    holds(&channel, "billing.parked", N / 2).await;
+    holds(&channel, "billing.retry.in", 0).await;
+    while let Some(delivery) = get(&channel, "billing.parked").await {
+        let number: u32 = body(&delivery).parse().expect("a number");
+        assert_eq!(number % 2, 0, "{number} was worth another attempt");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_queue_that_is_in_trouble_is_no_trouble_for_others() {
+    let Some(world) = World::new("trouble") else { return };
+    let files = format!(
+        "{ORDERS}[queues.other]\nservice = \"billing\"\n\
+         retry = {{ attempts = 3, first = \"300ms\" }}\n\
+         bindings = [{{ exchange = \"orders\", key = \"created\" }}]\n"
+    );
+    world.apply(&files).await;
+    let mut controller = Controller::start(&world);
+    let channel = world.channel().await;
+    let put_one = async |queue: &str| {
+        put(&channel, &format!("{queue}.retry.in"), "it", FieldTable::default()).await;
+    };
+    put_one("billing").await;
+    put_one("other").await;
+    holds(&channel, "other", 1).await;
+    holds(&channel, "billing", 1).await;
+
+    // Its inbox goes, and is there again.
+    let gone = channel.queue_delete("billing.retry.in".into(), QueueDeleteOptions::default());
+    gone.await.expect("deleted");
+    for n in 2..5 {
+        put_one("other").await;
+        holds(&channel, "other", n).await;
+    }
+    world.apply(&files).await;
+    put_one("billing").await;
+    holds(&channel, "billing", 2).await;
+
+    // Nothing takes what failed, and something has too many headers to be published again.
+    let wait = [("railpost-wait", "300"), ("x-match", "all")];
+    let mut arguments = FieldTable::default();
+    for (key, value) in wait {
+        arguments.insert(key.into(), AMQPValue::LongString(value.into()));
+    }
+    let (queue, exchange) = ("billing.wait.300".into(), "billing.wait".into());
+    channel.queue_unbind(queue, exchange, "".into(), arguments).await.expect("unbound");
+    put_one("billing").await;
+    let mut headers = FieldTable::default();
+    headers.insert("much".into(), AMQPValue::LongString("x".repeat(130_000).into()));
+    put(&channel, "other.retry.in", "much", headers).await;
+    for n in 5..8 {
+        put_one("other").await;
+        holds(&channel, "other", n).await;
+    }
+    assert!(controller.ends().await, "it does not end");
+    holds(&channel, "billing.retry.in", 1).await;
+    holds(&channel, "other.retry.in", 1).await;
+    world.apply(&files).await;
+    let _controller = Controller::start(&world);
+    holds(&channel, "billing", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_of_others_are_left_alone_and_refused_where_they_count_more() {
+    let Some(world) = World::new("policed") else { return };
+    let files = format!(
+        "{ORDERS}[queues.\"a/b %ü\"]\nservice = \"billing\"\n\
+        bindings = [{{ exchange = \"orders\", key = \"created\" }}]\n"
+    );
+    world.apply(&files).await;
+    world.is_done().await;
+    let put_policy = async |name: &str, pattern: &str, priority: i64| {
+        let policy = serde_json::json!({
+            "pattern": pattern, "priority": priority, "apply-to": "queues",
+            "definition": { "max-length": 1000 },
+        });
+        let path = format!("/api/policies/policed/{name}");
+        let request = format!(
+            "PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n\
+             {policy}",
+            policy.to_string().len()
+        );
+        let mut stream = TcpStream::connect(world.node.http).expect("connects");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    };
+    put_policy("limits", ".*", 1).await;
+    world.is_done().await;
+    let (_, text) = world.run(&["plan"]).await;
+    // Of RabbitMQ 4 each queue has a policy of ours.
+    assert!(text.contains("queue `billing`: the policy `limits` does not give it"), "{text}");
+    assert!(text.contains("queue `a/b %ü`: the policy `limits` "), "{text}");
+
+    // One of ours that somebody has changed is put right.
+    put_policy("railpost:queue:billing", "^billing$", 0).await;
+    let (code, text) = world.run(&["plan", "--check"]).await;
+    assert_eq!(code, 1, "{text}");
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 0, "{text}");
+    world.is_done().await;
+
+    put_policy("above", "billing", 5000).await;
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("`above` of priority 5000 counts for `billing`"), "{text}");
+
+    // Names that would be too long are refused before anything is done.
+    let long = files
+        .replace("a/b %ü", &"q".repeat(246))
+        .replace("key = \"created\" }]\n", "key = \"created\" }]\nretry = { attempts = 2 }\n");
+    world.write(&long.replacen("retry = { attempts = 2 }\n", "", 1));
+    let (code, text) = world.run(&["apply", "--yes"]).await;
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("a name has 255 bytes at most"), "{text}");
 }

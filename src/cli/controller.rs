@@ -102,7 +102,7 @@ async fn work(args: &ControllerArgs, detours: Vec<Detour>) -> Exit {
             match error {
                 ControllerError::NotApplied { .. } => Exit::Findings,
                 ControllerError::Address(..) => Exit::Unusable,
-                ControllerError::Unreachable(_) => Exit::Unreachable,
+                ControllerError::Unreachable(_) | ControllerError::Silent => Exit::Unreachable,
             }
         }
     }

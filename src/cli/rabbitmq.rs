@@ -1,6 +1,7 @@
 //! A node of RabbitMQ, asked over its management API, and over AMQP where messages move.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::amqp::json::from_table;
 use crate::amqp::json::to_table;
+use crate::amqp::table::Table;
 use crate::broker::definition::Hex;
 use crate::cli::args::ApiArgs;
 use crate::cli::client;
@@ -45,6 +47,7 @@ use crate::topology::rabbitmq::rollout::NewQueue;
 use crate::topology::rabbitmq::rollout::Next;
 use crate::topology::rabbitmq::rollout::Replaced;
 use crate::topology::rabbitmq::rollout::Stage;
+use crate::topology::rabbitmq::rollout::USUAL_TYPE;
 use crate::topology::rabbitmq::rollout::applied;
 use crate::topology::rabbitmq::rollout::course;
 use crate::topology::rabbitmq::rollout::is_begun;
@@ -317,14 +320,16 @@ impl Carrier<'_> {
         let of = self.of;
         let v = escape(vhost);
         if agenda.is_new {
-            // COMPAT: from 3.11 on, clients that say no type mean this one.
-            let body = json!({ "default_queue_type": "quorum" });
+            let body = json!({ "default_queue_type": USUAL_TYPE });
             of.send("PUT", &format!("/api/vhosts/{v}"), Some(&body))?;
             self.done.created += 1;
         }
         for it in &agenda.exchanges {
             self.add_exchange(&v, it)?;
         }
+        // All of them first: with every policy, RabbitMQ goes through all queues that are there.
+        let mut policies = agenda.queues.iter().filter_map(|it| it.policy.as_ref());
+        policies.try_for_each(|it| self.put_policy(&v, it))?;
         for it in &agenda.queues {
             self.add_queue(&v, it)?;
         }
@@ -336,6 +341,9 @@ impl Carrier<'_> {
             self.put_policy(&v, it)?;
             self.done.changed += 1;
         }
+        for name in &agenda.delete_policies {
+            self.delete_policy(&v, name)?;
+        }
         for it in &agenda.anew {
             self.make_anew(&v, it)?;
         }
@@ -346,17 +354,33 @@ impl Carrier<'_> {
             self.unbind(&v, it)?;
             self.done.removed += 1;
         }
+        let n_left = self.left.len();
+        let mut busy: BTreeSet<&str> = BTreeSet::new();
         for it in &agenda.delete_queues {
-            self.delete_queue(vhost, it)?;
+            let of = it.of.as_deref().unwrap_or(&it.name);
+            if !it.given_up && busy.contains(of) {
+                self.left.push(format!("the queue `{}` stays until then", it.name));
+            } else if !self.delete_queue(vhost, it)? {
+                busy.insert(of);
+            }
         }
-        for name in &agenda.delete_exchanges {
+        // What waits still needs its way back.
+        if self.left.len() > n_left {
+            return Ok(());
+        }
+        for it in &agenda.last.unbind {
+            self.unbind(&v, it)?;
+            self.done.removed += 1;
+        }
+        for name in &agenda.last.delete_exchanges {
             of.send("DELETE", &format!("/api/exchanges/{v}/{}", escape(name)), None)?;
             self.done.removed += 1;
         }
-        for name in &agenda.delete_policies {
-            of.send("DELETE", &format!("/api/policies/{v}/{}", escape(name)), None)?;
-        }
-        Ok(())
+        agenda.last.delete_policies.iter().try_for_each(|it| self.delete_policy(&v, it))
+    }
+
+    fn delete_policy(&self, v: &str, name: &str) -> Result<(), Exit> {
+        self.of.send("DELETE", &format!("/api/policies/{v}/{}", escape(name)), None)
     }
 
     fn add_exchange(&mut self, v: &str, it: &NewExchange) -> Result<(), Exit> {
@@ -372,9 +396,8 @@ impl Carrier<'_> {
         self.of.send("PUT", &format!("/api/exchanges/{v}/{}", escape(&it.name)), Some(&body))
     }
 
-    /// Its policy first, so that it is never without one.
+    /// Its policy is there, so that it is never without one.
     fn add_queue(&mut self, v: &str, it: &NewQueue) -> Result<(), Exit> {
-        it.policy.iter().try_for_each(|policy| self.put_policy(v, policy))?;
         let body = json!({
             "durable": it.durable,
             "auto_delete": it.auto_delete,
@@ -424,6 +447,7 @@ impl Carrier<'_> {
             }
             Anew::Queue(it, bindings) => {
                 self.of.send("DELETE", &format!("/api/queues/{v}/{}", escape(&it.name)), None)?;
+                it.policy.iter().try_for_each(|policy| self.put_policy(v, policy))?;
                 self.add_queue(v, it)?;
                 bindings
             }
@@ -431,18 +455,18 @@ impl Carrier<'_> {
         bindings.iter().try_for_each(|it| self.bind(v, it))
     }
 
-    /// Removes a queue, unless something is in it that nobody has given up.
-    fn delete_queue(&mut self, vhost: &str, it: &Leaving) -> Result<(), Exit> {
+    /// Removes a queue, unless something is in it that nobody has given up; whether it is gone.
+    fn delete_queue(&mut self, vhost: &str, it: &Leaving) -> Result<bool, Exit> {
         let v = escape(vhost);
         let path = format!("/api/queues/{v}/{}", escape(&it.name));
         if !it.given_up {
             let stake = self.amqp(moving::stake(&self.of.url, vhost, &it.name))?;
-            let Some((n_messages, n_consumers)) = stake else { return Ok(()) };
+            let Some((n_messages, n_consumers)) = stake else { return Ok(true) };
             if n_messages > 0 && it.runs_empty {
                 let name = &it.name;
                 self.left
                     .push(format!("the queue `{name}` runs empty: {n_messages} messages wait"));
-                return Ok(());
+                return Ok(false);
             }
             if n_messages > 0 || (n_consumers > 0 && !it.name.ends_with(".retry.in")) {
                 self.left.push(format!(
@@ -450,11 +474,11 @@ impl Carrier<'_> {
                      meanwhile",
                     it.name
                 ));
-                return Ok(());
+                return Ok(false);
             }
         }
         self.done.removed += 1;
-        self.of.send("DELETE", &path, None)
+        self.of.send("DELETE", &path, None).map(|()| true)
     }
 
     /// Makes a queue anew without losing what is in it: its messages go aside, in order, while new
@@ -471,7 +495,7 @@ impl Carrier<'_> {
             to_exchange: false,
             destination: queue.to_owned(),
             key: String::new(),
-            arguments: Hex::new(&crate::amqp::table::Table::default()),
+            arguments: Hex::new(&Table::default()),
         };
         let to_aside = |it: &Binding| Binding { destination: aside.clone(), ..it.clone() };
         if it.stage == Stage::Old {
@@ -479,12 +503,9 @@ impl Carrier<'_> {
             let path = format!("/api/exchanges/{v}/{}", escape(&aside));
             self.of.send("PUT", &path, Some(&exchange))?;
             let kind = it.queue.arguments.get("x-queue-type").cloned();
-            let kind = kind.map(|it| it.to_string().trim_matches('"').to_owned());
-            let arguments = match kind.as_deref() {
-                Some("quorum") => json!({ "x-queue-type": "quorum" }),
-                _ => json!({}),
-            };
-            let body = json!({ "durable": true, "arguments": arguments });
+            let arguments =
+                Table(kind.map(|it| ("x-queue-type".to_owned(), it)).into_iter().collect());
+            let body = json!({ "durable": true, "arguments": from_table(&arguments) });
             self.of.send("PUT", &aside_path, Some(&body))?;
             self.bind(v, &own(&aside))?;
             let moved = self.drain(vhost, name, &aside, Until::CaughtUp)?;
@@ -492,14 +513,13 @@ impl Carrier<'_> {
             it.bindings_before.iter().try_for_each(|it| self.unbind(v, it))?;
             let rest = self.drain(vhost, name, &aside, Until::Empty)?;
             println!("moved aside what was in `{name}`: {} messages", moved + rest);
-            let gone = Leaving { name: name.clone(), given_up: false, runs_empty: false };
-            let n_left = self.left.len();
-            self.delete_queue(vhost, &gone)?;
-            if self.left.len() > n_left {
+            let gone = Leaving { name: name.clone(), given_up: false, runs_empty: false, of: None };
+            if !self.delete_queue(vhost, &gone)? {
                 return Ok(());
             }
         }
         if it.stage != Stage::New {
+            it.queue.policy.iter().try_for_each(|policy| self.put_policy(v, policy))?;
             self.add_queue(v, &it.queue)?;
         }
         self.unbind(v, &own(&aside))?;

@@ -8,12 +8,14 @@
 #![allow(clippy::disallowed_methods, reason = "this floor talks to brokers, at times of the clock")]
 
 pub mod moving;
+mod outbox;
 mod property;
 mod retry;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use lapin::Channel;
 use lapin::Connection;
@@ -28,6 +30,12 @@ use crate::topology::rabbitmq::detour::Detour;
 
 /// The first wait before a lost connection is made anew, and the longest.
 const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How long a broker may take for a connection, and for its end.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
+/// How long the work on a queue may take to end.
+const OVERDUE: Duration = Duration::from_secs(12);
 
 /// How a controller works.
 #[derive(Clone, Debug)]
@@ -47,6 +55,8 @@ pub enum ControllerError {
     Address(String, String),
     #[error("{0}")]
     Unreachable(#[from] lapin::Error),
+    #[error("the broker does not answer")]
+    Silent,
     #[error("vhost `{vhost}` has no queue `{queue}`; run `railpost apply --engine rabbitmq` first")]
     NotApplied { vhost: String, queue: String },
 }
@@ -82,7 +92,7 @@ pub async fn run(
         for detour in detours {
             exists(&connection, vhost, &detour.inbox()).await?;
         }
-        connection.close(200, "looked".into()).await?;
+        close(&connection).await;
     }
     let mut work = JoinSet::new();
     for (vhost, detours) in vhosts {
@@ -105,61 +115,115 @@ async fn serve_vhost(
     let tallies = retry::Tallies::new(&detours);
     let mut pause = RECONNECT.0;
     while !*stop.borrow() {
-        match connect(&config.url, &vhost).await {
+        let connected = tokio::select! {
+            connected = connect(&config.url, &vhost) => connected,
+            () = stopped(&mut stop) => break,
+        };
+        match connected {
             Ok(connection) => {
                 tracing::info!(vhost, queues = detours.len(), "connected");
                 pause = RECONNECT.0;
-                let done = serve(&connection, &detours, &tallies, &config, &stop).await;
-                if let Err(error) = done {
-                    tracing::warn!(vhost, %error, "the connection is lost");
+                serve(Arc::new(connection), &detours, &tallies, &config, &stop).await;
+                if !*stop.borrow() {
+                    tracing::warn!(vhost, "the connection is lost");
                 }
-                let _ = connection.close(200, "done".into()).await;
             }
             Err(error) => tracing::warn!(vhost, %error, "cannot connect"),
         }
-        if !*stop.borrow() {
-            let _ = tokio::time::timeout(pause, stop.changed()).await;
-            pause = (pause * 2).min(RECONNECT.1);
-        }
+        let _ = tokio::time::timeout(pause, stopped(&mut stop)).await;
+        pause = (pause * 2).min(RECONNECT.1);
     }
     tallies.counts()
 }
 
-/// All queues of a vhost, until one of them fails or `stop` says so.
+/// All queues of a vhost, until the connection is lost or `stop` says so.
 async fn serve(
-    connection: &Connection,
+    connection: Arc<Connection>,
     detours: &[Arc<Detour>],
     tallies: &retry::Tallies,
     config: &Arc<ControllerConfig>,
     stop: &watch::Receiver<bool>,
-) -> Result<(), lapin::Error> {
+) {
     let mut work = JoinSet::new();
     for detour in detours {
-        let channel = connection.create_channel().await?;
-        let tally = tallies.of(detour);
-        let desk =
-            retry::Desk::new(channel, Arc::clone(detour), tally, Arc::clone(config), stop.clone());
-        work.spawn(desk.serve());
+        let (connection, detour) = (Arc::clone(&connection), Arc::clone(detour));
+        let (tally, config) = (tallies.of(&detour), Arc::clone(config));
+        work.spawn(serve_queue(connection, detour, tally, config, stop.clone()));
     }
     while let Some(done) = work.join_next().await {
-        match done {
-            Ok(done) => done?,
-            Err(error) => tracing::error!(%error, "a task has failed"),
+        if let Err(error) = done {
+            tracing::error!(%error, "a task has failed");
         }
     }
-    Ok(())
+    close(&connection).await;
+}
+
+/// One queue, through as many channels as it takes: what is wrong with it is not for others to
+/// suffer from.
+async fn serve_queue(
+    connection: Arc<Connection>,
+    detour: Arc<Detour>,
+    tally: Arc<retry::Tally>,
+    config: Arc<ControllerConfig>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut pause = RECONNECT.0;
+    while connection.status().connected() && !*stop.borrow() {
+        let started = Instant::now();
+        let served = async {
+            let channel = connection.create_channel().await?;
+            let (detour, tally, config) =
+                (Arc::clone(&detour), Arc::clone(&tally), Arc::clone(&config));
+            let desk =
+                retry::Desk::new(&connection, channel.clone(), detour, tally, config, stop.clone());
+            let served = desk.serve().await;
+            let _ = tokio::time::timeout(CLOSED_WITHIN, channel.close(200, "done".into())).await;
+            served
+        };
+        let served: Result<(), lapin::Error> = tokio::select! {
+            served = served => served,
+            () = overdue(stop.clone()) => return,
+        };
+        if let Err(error) = served {
+            tracing::warn!(queue = %detour.queue, %error, "its channel is lost");
+        }
+        if started.elapsed() > RECONNECT.1 {
+            pause = RECONNECT.0;
+        }
+        let _ = tokio::time::timeout(pause, stopped(&mut stop)).await;
+        pause = (pause * 2).min(RECONNECT.1);
+    }
+}
+
+/// Waits until `stop` says so, or nobody is left who could.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|it| *it).await;
+}
+
+/// Waits until `stop` has been said for so long that the broker will not answer any more: it blocks
+/// connections that publish while it has no memory.
+async fn overdue(mut stop: watch::Receiver<bool>) {
+    stopped(&mut stop).await;
+    tokio::time::sleep(OVERDUE).await;
+}
+
+/// Ends a connection; one that is blocked does not answer.
+async fn close(connection: &Connection) {
+    let _ = tokio::time::timeout(CLOSED_WITHIN, connection.close(200, "done".into())).await;
 }
 
 /// Connects to one vhost.
 ///
 /// # Errors
-/// When the address is none, or the broker cannot be reached or refuses the login.
+/// When the address is none, or the broker cannot be reached, is silent or refuses the login.
 pub async fn connect(url: &str, vhost: &str) -> Result<Connection, ControllerError> {
     let mut uri: AMQPUri =
         url.parse().map_err(|error: String| ControllerError::Address(masked(url), error))?;
     vhost.clone_into(&mut uri.vhost);
     let properties = ConnectionProperties::default().with_connection_name("railpost".into());
-    Ok(Connection::connect_uri(uri, properties).await?)
+    let connecting = Connection::connect_uri(uri, properties);
+    let connected = tokio::time::timeout(CONNECTED_WITHIN, connecting).await;
+    Ok(connected.map_err(|_| ControllerError::Silent)??)
 }
 
 /// An address without its password.
@@ -174,15 +238,18 @@ fn masked(url: &str) -> String {
 
 async fn exists(connection: &Connection, vhost: &str, queue: &str) -> Result<(), ControllerError> {
     let channel = connection.create_channel().await?;
-    let is_missing = ready(&channel, queue).await.is_err();
-    if is_missing {
-        return Err(ControllerError::NotApplied {
-            vhost: vhost.to_owned(),
-            queue: queue.to_owned(),
-        });
+    match ready(&channel, queue).await {
+        Err(error) if is_not_found(&error) => {
+            let (vhost, queue) = (vhost.to_owned(), queue.to_owned());
+            Err(ControllerError::NotApplied { vhost, queue })
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(channel.close(200, "looked".into()).await?),
     }
-    channel.close(200, "looked".into()).await?;
-    Ok(())
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), lapin::ErrorKind::ProtocolError(it) if it.get_id() == 404)
 }
 
 /// How many messages are ready in a queue, and how many consumers it has.

@@ -18,6 +18,7 @@ use lapin::types::FieldTable;
 
 use crate::controller::ControllerError;
 use crate::controller::connect;
+use crate::controller::is_not_found;
 use crate::controller::property;
 use crate::controller::ready;
 use crate::topology::rabbitmq::detour::Detour;
@@ -64,10 +65,6 @@ pub async fn stake(url: &str, vhost: &str, queue: &str) -> Result<Option<(u32, u
     };
     let _ = connection.close(200, "looked".into()).await;
     found
-}
-
-fn is_not_found(error: &lapin::Error) -> bool {
-    matches!(error.kind(), lapin::ErrorKind::ProtocolError(it) if it.get_id() == 404)
 }
 
 /// When to stop.
@@ -182,22 +179,30 @@ async fn drain_by(channel: &Channel, from: &str, to: &str, until: Until) -> Resu
     Ok(n)
 }
 
-/// Waits for confirms, oldest first, until no more than `most` are missing, and acks.
+/// Waits for all confirms when more than `most` are missing, and acks.
+///
+/// One that says its message came back may mean another one's, see [`outbox`](super::outbox): all
+/// are good, or none is acked.
 async fn settle(
     channel: &Channel,
     on_their_way: &mut VecDeque<(u64, PublisherConfirm)>,
     most: usize,
     (from, to): (&str, &str),
 ) -> Result<u64, MoveError> {
-    let mut n = 0;
-    while on_their_way.len() > most {
-        let Some((tag, confirm)) = on_their_way.pop_front() else { break };
-        if confirm.await? != Confirmation::Ack(None) {
-            let (from, to) = (from.to_owned(), to.to_owned());
-            return Err(MoveError::NotTaken { from, to });
-        }
-        channel.basic_ack(tag, BasicAckOptions::default()).await?;
-        n += 1;
+    if on_their_way.len() <= most {
+        return Ok(0);
+    }
+    let (mut n, mut last) = (0, None);
+    let mut is_taken = true;
+    while let Some((tag, confirm)) = on_their_way.pop_front() {
+        is_taken &= confirm.await? == Confirmation::Ack(None);
+        (n, last) = (n + 1, Some(tag));
+    }
+    if !is_taken {
+        return Err(MoveError::NotTaken { from: from.to_owned(), to: to.to_owned() });
+    }
+    if let Some(tag) = last {
+        channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
     }
     Ok(n)
 }

@@ -1,6 +1,7 @@
 //! The failed messages of one queue: each is judged, handed on, and acked once it has arrived.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -9,14 +10,12 @@ use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use lapin::BasicProperties;
 use lapin::Channel;
-use lapin::Confirmation;
+use lapin::Connection;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use lapin::options::BasicCancelOptions;
 use lapin::options::BasicConsumeOptions;
-use lapin::options::BasicPublishOptions;
 use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
 use lapin::types::FieldTable;
@@ -27,7 +26,11 @@ use crate::amqp::table::Value;
 use crate::controller::ControllerConfig;
 use crate::controller::Count;
 use crate::controller::Counts;
+use crate::controller::outbox::Fate;
+use crate::controller::outbox::Letter;
+use crate::controller::outbox::Outbox;
 use crate::controller::property;
+use crate::controller::stopped;
 use crate::topology::rabbitmq::detour::Detour;
 use crate::topology::rabbitmq::detour::USER_ID;
 use crate::topology::rabbitmq::detour::Verdict;
@@ -35,6 +38,8 @@ use crate::topology::rabbitmq::detour::Verdict;
 const TAG: &str = "railpost-controller";
 /// The first wait before a message that was not taken is offered again, and the longest.
 const OFFER_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long the last confirms are waited for.
+const LAST_ONES: Duration = Duration::from_secs(10);
 
 /// Counters of one queue.
 #[derive(Debug, Default)]
@@ -71,36 +76,39 @@ impl Tallies {
 }
 
 /// The work on one queue, on a channel of its own.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Desk {
     channel: Channel,
+    outbox: Outbox,
     detour: Arc<Detour>,
     tally: Arc<Tally>,
     config: Arc<ControllerConfig>,
     stop: watch::Receiver<bool>,
 }
 
-/// A message, and where it goes.
-struct Letter {
-    exchange: String,
-    key: String,
-    properties: BasicProperties,
-    body: Vec<u8>,
-}
-
 impl Desk {
     pub(super) fn new(
+        connection: &Connection,
         channel: Channel,
         detour: Arc<Detour>,
         tally: Arc<Tally>,
         config: Arc<ControllerConfig>,
         stop: watch::Receiver<bool>,
     ) -> Desk {
-        Desk { channel, detour, tally, config, stop }
+        let frame_max =
+            usize::try_from(connection.configuration().frame_max()).unwrap_or(usize::MAX);
+        Desk {
+            outbox: Outbox::new(channel.clone(), frame_max),
+            channel,
+            detour,
+            tally,
+            config,
+            stop,
+        }
     }
 
-    /// Hands failed messages on until the channel is lost or `stop` says so; what is on its way
-    /// then is waited for.
+    /// Hands failed messages on until the channel is lost, the queue is not ours to consume any
+    /// more, or `stop` says so; what is on its way then is waited for, though not for long.
     pub(super) async fn serve(self) -> Result<(), lapin::Error> {
         let channel = &self.channel;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -110,76 +118,97 @@ impl Desk {
         let mut consumer = channel
             .basic_consume(inbox.as_str().into(), TAG.into(), options, FieldTable::default())
             .await?;
-        let mut stop = self.stop.clone();
         let mut on_their_way = FuturesUnordered::new();
-        let mut stops = *stop.borrow();
-        while !stops || !on_their_way.is_empty() {
+        let mut stop = self.stop.clone();
+        let mut stops = pin!(stopped(&mut stop));
+        loop {
             tokio::select! {
-                delivery = consumer.next(), if !stops => match delivery {
+                delivery = consumer.next() => match delivery {
                     Some(delivery) => on_their_way.push(self.hand_on(delivery?)),
                     None => {
                         tracing::warn!(queue = %inbox, "it is not ours to consume any more");
-                        stops = true;
+                        break;
                     }
                 },
                 Some(done) = on_their_way.next(), if !on_their_way.is_empty() => {
-                    let tag = done?;
-                    channel.basic_ack(tag, BasicAckOptions::default()).await?;
+                    self.acked(done?).await?;
                 }
-                _ = stop.changed(), if !stops => {
-                    stops = true;
-                    channel.basic_cancel(TAG.into(), BasicCancelOptions::default()).await?;
-                }
+                () = &mut stops => break,
             }
         }
-        Ok(())
+        // What is fetched and not handed on by then goes back to the queue with the channel.
+        let rest = async {
+            channel.basic_cancel(TAG.into(), BasicCancelOptions::default()).await?;
+            while let Some(done) = on_their_way.next().await {
+                self.acked(done?).await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(LAST_ONES, rest).await {
+            Ok(done) => done,
+            Err(_) => {
+                tracing::warn!(queue = %inbox, "what is on its way is not confirmed in time");
+                Ok(())
+            }
+        }
     }
 
-    /// Brings one message to where it goes, however often that takes; returns what to ack.
-    async fn hand_on(&self, delivery: Delivery) -> Result<u64, lapin::Error> {
-        let tag = delivery.delivery_tag;
+    async fn acked(&self, tag: Option<u64>) -> Result<(), lapin::Error> {
+        match tag {
+            Some(tag) => self.channel.basic_ack(tag, BasicAckOptions::default()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Brings one message to where it goes, however often that takes; returns what to ack, and
+    /// nothing when it is told to stop before.
+    async fn hand_on(&self, delivery: Delivery) -> Result<Option<u64>, lapin::Error> {
+        let tag = Some(delivery.delivery_tag);
         let headers = property::headers(&delivery.properties);
         let mut verdict = self.detour.judge(&headers);
         let mut pause = OFFER_AGAIN.0;
+        let mut stop = self.stop.clone();
         loop {
             let Some(letter) = self.letter(&delivery, headers.clone(), &verdict) else {
                 self.count(&verdict);
                 return Ok(tag);
             };
-            match self.publish(&letter).await? {
-                Confirmation::Ack(None) => {
+            match self.outbox.publish(&letter).await? {
+                Fate::Taken => {
                     self.count(&verdict);
                     return Ok(tag);
                 }
-                Confirmation::Ack(Some(_)) if matches!(verdict, Verdict::DeadLetter { .. }) => {
+                Fate::Returned if matches!(verdict, Verdict::DeadLetter { .. }) => {
                     // COMPAT: dead letters that go nowhere are lost; a parking lot keeps them.
                     let reason = crate::queue::effect::Reason::Rejected;
                     let parks = self.detour.settings.parking;
                     verdict = if parks { Verdict::Park(reason) } else { Verdict::Drop(reason) };
                     continue;
                 }
-                Confirmation::Ack(Some(_)) => tracing::error!(
+                Fate::Returned => tracing::error!(
                     queue = %self.detour.queue,
                     exchange = letter.exchange,
                     "no queue takes what failed; are other files applied than these?"
                 ),
-                Confirmation::Nack(_) | Confirmation::NotRequested => tracing::warn!(
+                Fate::Refused => tracing::warn!(
                     queue = %self.detour.queue,
                     exchange = letter.exchange,
                     "what failed was refused, and is offered again"
                 ),
+                Fate::TooLarge => {
+                    tracing::error!(
+                        queue = %self.detour.queue,
+                        "a message has too many headers to be published again: it stays in the inbox"
+                    );
+                    stopped(&mut stop).await;
+                }
             }
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stopped(&mut stop) => return Ok(None),
+            }
             pause = (pause * 2).min(OFFER_AGAIN.1);
         }
-    }
-
-    async fn publish(&self, letter: &Letter) -> Result<Confirmation, lapin::Error> {
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let Letter { exchange, key, properties, body } = letter;
-        let (exchange, key) = (exchange.as_str().into(), key.as_str().into());
-        let sent = self.channel.basic_publish(exchange, key, options, body, properties.clone());
-        sent.await?.await
     }
 
     /// What is to be published for a verdict; nothing for what is dropped.
@@ -198,6 +227,7 @@ impl Desk {
         if let (Some(user), false) = (delivery.properties.user_id(), keeps_user) {
             headers.set(USER_ID, Value::text(user.as_str()));
         }
+        self.outbox.fit(&mut headers);
         let properties = property::with_headers(&delivery.properties, &headers, keeps_user);
         Some(Letter { exchange, key, properties, body: delivery.data.clone() })
     }

@@ -1,4 +1,7 @@
 //! A node of RabbitMQ of our own, for as long as a test runs.
+//!
+//! `RAILPOST_RABBITMQ_NODE=amqp_port,http_port` names one on this machine that runs already, of another
+//! version for example; tests leave their vhosts on it.
 
 use std::env;
 use std::fs;
@@ -21,7 +24,7 @@ pub struct Rabbitmq {
     #[allow(dead_code, reason = "not every test asks for it")]
     pub http: SocketAddr,
     children: Vec<Child>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Drop for Rabbitmq {
@@ -39,6 +42,9 @@ impl Rabbitmq {
     /// Starts a node with these plugins; nothing when RabbitMQ is not installed, which is a failure
     /// where `RAILPOST_NEEDS_RABBITMQ` is set.
     pub fn start(plugins: &[&str]) -> Option<Rabbitmq> {
+        if let Ok(ports) = env::var("RAILPOST_RABBITMQ_NODE") {
+            return Some(running(&ports));
+        }
         if !Path::new(RABBITMQ).exists() {
             assert!(env::var_os("RAILPOST_NEEDS_RABBITMQ").is_none(), "there is no {RABBITMQ}");
             return None;
@@ -84,14 +90,24 @@ impl Rabbitmq {
         assert!(started, "RabbitMQ has ended instead of starting");
         // What else it says is read, so that it can go on saying it.
         std::thread::spawn(move || lines.count());
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Some(Rabbitmq {
             amqp: local(amqp),
             http: local(http),
             children: vec![node, names_server],
-            _folder: folder,
+            _folder: Some(folder),
         })
     }
+}
+
+/// A node that somebody else has started.
+fn running(ports: &str) -> Rabbitmq {
+    let mut ports = ports.split(',').map(|it| local(it.parse().expect("amqp_port,http_port")));
+    let (amqp, http) = (ports.next().expect("a port"), ports.next().expect("two ports"));
+    Rabbitmq { amqp, http, children: Vec::new(), _folder: None }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 fn free_ports() -> [u16; 4] {

@@ -6,6 +6,7 @@
 //! the default exchange. What a controller does with a message depends on nothing but the message,
 //! so that any number of them can work side by side.
 
+use crate::amqp::limit::ATTEMPTS_KEPT;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
 use crate::amqp::name::VhostName;
@@ -161,6 +162,10 @@ impl Detour {
             Some(Value::Array(attempts)) => attempts,
             Some(_) | None => Vec::new(),
         };
+        // Headers have to fit into a frame, however often a message fails.
+        while attempts.len() >= ATTEMPTS_KEPT {
+            attempts.remove(1);
+        }
         attempts.push(Value::Table(attempt));
         headers.set(ATTEMPTS, Value::Array(attempts));
         headers.remove(WAIT);

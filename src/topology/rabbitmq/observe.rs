@@ -17,6 +17,7 @@ use crate::topology::observed;
 use crate::topology::observed::Observed;
 use crate::topology::rabbitmq::node::Node;
 use crate::topology::rabbitmq::node::Version;
+use crate::topology::rabbitmq::policy;
 use crate::topology::source::Source;
 
 /// Answers of the management API, each as it came.
@@ -43,6 +44,8 @@ pub struct Seen {
     /// Without the files it was made by, which it does not know by itself.
     pub observed: Observed,
     pub policies: Vec<Policy>,
+    /// The type of queues that say none, by vhost, where it is another than `classic`.
+    pub usual_types: BTreeMap<String, String>,
     /// Queues, by vhost and name, whose replacement was begun and not ended.
     pub moving: BTreeSet<(String, String)>,
 }
@@ -62,6 +65,13 @@ struct Overview {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct Vhost {
+    name: String,
+    #[serde(default)]
+    default_queue_type: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -135,15 +145,19 @@ pub fn observe(answers: Answers) -> Result<Seen, Unclear> {
     let overview: Overview = read("the overview", answers.overview)?;
     let version = Version::parse(&overview.rabbitmq_version)
         .ok_or_else(|| Unclear::Version(overview.rabbitmq_version.clone()))?;
-    let vhosts: Vec<Named> = read("the vhosts", answers.vhosts)?;
+    let vhosts: Vec<Vhost> = read("the vhosts", answers.vhosts)?;
+    let usual = |it: &Vhost| Some((it.name.clone(), it.default_queue_type.clone()?));
+    let is_another = |it: &(String, String)| it.1 != "classic" && it.1 != "undefined";
+    let usual_types = vhosts.iter().filter_map(usual).filter(is_another).collect();
     let policies: Vec<Policy> = read("the policies", answers.policies)?;
+    let by_object = Policies::new(&policies);
     let mut all: BTreeMap<String, observed::Vhost> =
         vhosts.into_iter().map(|it| (it.name, observed::Vhost::default())).collect();
     for it in read::<Vec<Exchange>>("the exchanges", answers.exchanges)? {
         let is_ours = it.name.ends_with(MOVING_SUFFIX);
         if !it.name.is_empty() && !it.name.starts_with("amq.") && !is_ours {
             let vhost = all.entry(it.vhost.clone()).or_default();
-            vhost.exchanges.insert(it.name.clone(), exchange(&it, &policies)?);
+            vhost.exchanges.insert(it.name.clone(), exchange(&it, &by_object)?);
         }
     }
     let (mut queue_types, mut moving) = (BTreeMap::new(), BTreeSet::new());
@@ -159,7 +173,7 @@ pub fn observe(answers: Answers) -> Result<Seen, Unclear> {
         let key = (it.vhost.clone(), it.name.clone());
         queue_types.insert(key, it.kind.clone().unwrap_or_else(|| "classic".to_owned()));
         let vhost = all.entry(it.vhost.clone()).or_default();
-        vhost.queues.insert(it.name.clone(), queue(&it, &policies)?);
+        vhost.queues.insert(it.name.clone(), queue(&it, &by_object)?);
     }
     for it in read::<Vec<Binding>>("the bindings", answers.bindings)? {
         let vhost = all.entry(it.vhost.clone()).or_default();
@@ -189,18 +203,18 @@ pub fn observe(answers: Answers) -> Result<Seen, Unclear> {
     };
     let exchange_types = overview.exchange_types.into_iter().map(|it| it.name).collect();
     let node = Node { name: overview.cluster_name, version, exchange_types, queue_types };
-    Ok(Seen { node, observed, policies, moving })
+    Ok(Seen { node, observed, policies, usual_types, moving })
 }
 
 fn read<T: serde::de::DeserializeOwned>(what: &'static str, json: Json) -> Result<T, Unclear> {
     serde_json::from_value(json).map_err(|cause| Unclear::Json { what, cause })
 }
 
-fn exchange(it: &Exchange, policies: &[Policy]) -> Result<observed::Exchange, Unclear> {
+fn exchange(it: &Exchange, policies: &Policies<'_>) -> Result<observed::Exchange, Unclear> {
     let mut arguments = to_table(Some(&it.arguments))?;
     let own = arguments.remove("alternate-exchange");
     let own = own.and_then(|it| it.as_text().map(str::to_owned));
-    let given = governing(policies, &it.vhost, &it.name, "exchanges");
+    let given = policies.governing(&it.vhost, &it.name, "exchanges");
     let given = given.and_then(|it| it.definition.get("alternate-exchange")?.as_str());
     let delays = it.kind == delay::TYPE;
     let routes_as = arguments.get(delay::ROUTES_AS).and_then(|it| it.as_text());
@@ -216,10 +230,10 @@ fn exchange(it: &Exchange, policies: &[Policy]) -> Result<observed::Exchange, Un
     })
 }
 
-fn queue(it: &Queue, policies: &[Policy]) -> Result<observed::Queue, Unclear> {
+fn queue(it: &Queue, policies: &Policies<'_>) -> Result<observed::Queue, Unclear> {
     let declared = to_table(Some(&it.arguments))?;
     let kind = it.kind.as_deref().unwrap_or("classic");
-    let given = governing(policies, &it.vhost, &it.name, kind);
+    let given = policies.governing(&it.vhost, &it.name, kind);
     let given = given.map(|it| Json::Object(it.definition.clone()));
     let mut arguments: Table = declared.clone();
     // COMPAT: what it was declared with counts before what a policy says.
@@ -241,25 +255,62 @@ fn queue(it: &Queue, policies: &[Policy]) -> Result<observed::Queue, Unclear> {
     })
 }
 
-/// The policy that an object is under. `kind` is `exchanges`, or a queue's type.
-fn governing<'p>(
-    policies: &'p [Policy],
-    vhost: &str,
-    name: &str,
-    kind: &str,
-) -> Option<&'p Policy> {
-    let applies = |it: &&Policy| {
-        it.vhost == vhost
-            && match it.apply_to.as_str() {
-                "all" => true,
-                "exchanges" => kind == "exchanges",
-                "queues" => kind != "exchanges",
-                "classic_queues" => kind == "classic",
-                "quorum_queues" => kind == "quorum",
-                "streams" => kind == "stream",
-                _ => false,
+/// Policies, found by what they apply to.
+pub(in crate::topology) struct Policies<'p> {
+    /// Of one object each, by vhost and the object's name.
+    exact: BTreeMap<(&'p str, &'p str), Vec<&'p Policy>>,
+    others: Vec<(&'p Policy, Pattern)>,
+}
+
+impl<'p> Policies<'p> {
+    pub(in crate::topology) fn new(all: &'p [Policy]) -> Policies<'p> {
+        let mut policies = Policies { exact: BTreeMap::new(), others: Vec::new() };
+        for it in all {
+            match policy::object(&it.name).filter(|name| policy::pattern_of(name) == it.pattern) {
+                Some(name) => policies.exact.entry((&it.vhost, name)).or_default().push(it),
+                None => policies.others.extend(Pattern::new(&it.pattern).ok().map(|p| (it, p))),
             }
-            && Pattern::new(&it.pattern).is_ok_and(|it| it.matches(name))
-    };
-    policies.iter().filter(applies).max_by_key(|it| it.priority)
+        }
+        policies
+    }
+
+    /// The policy that an object is under. `kind` is `exchanges`, or a queue's type.
+    fn governing(&self, vhost: &str, name: &str, kind: &str) -> Option<&'p Policy> {
+        let exact = self.exact.get(&(vhost, name)).into_iter().flatten().copied();
+        let others =
+            self.others.iter().filter(|(it, pattern)| it.vhost == vhost && pattern.matches(name));
+        let all = exact.chain(others.map(|it| it.0));
+        all.filter(|it| it.is_for(kind)).max_by_key(|it| it.priority)
+    }
+
+    /// The one that others have made which an object is under, or would be without ours.
+    pub(in crate::topology) fn foreign(
+        &self,
+        vhost: &str,
+        name: &str,
+        kind: &str,
+    ) -> Option<&'p Policy> {
+        let others = self.others.iter().filter(|(it, pattern)| {
+            it.vhost == vhost
+                && !policy::is_ours(&it.name)
+                && it.is_for(kind)
+                && pattern.matches(name)
+        });
+        others.map(|it| it.0).max_by_key(|it| it.priority)
+    }
+}
+
+impl Policy {
+    /// `kind` is `exchanges`, or a queue's type.
+    fn is_for(&self, kind: &str) -> bool {
+        match self.apply_to.as_str() {
+            "all" => true,
+            "exchanges" => kind == "exchanges",
+            "queues" => kind != "exchanges",
+            "classic_queues" => kind == "classic",
+            "quorum_queues" => kind == "quorum",
+            "streams" => kind == "stream",
+            _ => false,
+        }
+    }
 }

@@ -81,6 +81,21 @@ pub fn is_ours(name: &str) -> bool {
     name.starts_with(OURS)
 }
 
+/// What the policy of an object is called; `kind` is `queue` or `exchange`.
+pub(in crate::topology) fn name(kind: &str, name: &str) -> String {
+    format!("{OURS}{kind}:{name}")
+}
+
+/// The object that a policy of this name was made for.
+pub(in crate::topology) fn object(name: &str) -> Option<&str> {
+    name.strip_prefix(OURS)?.split_once(':').map(|it| it.1)
+}
+
+/// Matches a name and no other.
+pub(in crate::topology) fn pattern_of(name: &str) -> String {
+    format!("^{}$", pattern::escape(name))
+}
+
 fn new(
     kind: &str,
     name: &str,
@@ -88,8 +103,8 @@ fn new(
     definition: Map<String, Json>,
 ) -> Option<Policy> {
     (!definition.is_empty()).then(|| Policy {
-        name: format!("{OURS}{kind}:{name}"),
-        pattern: format!("^{}$", pattern::escape(name)),
+        name: self::name(kind, name),
+        pattern: pattern_of(name),
         apply_to,
         definition,
     })

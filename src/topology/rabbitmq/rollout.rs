@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::amqp::table::Table;
+use crate::amqp::table::Value;
 use crate::topology::declared::Topology;
 use crate::topology::declared::Vhost;
 use crate::topology::load;
@@ -22,9 +24,12 @@ use crate::topology::plan::Kind;
 use crate::topology::rabbitmq::detour;
 use crate::topology::rabbitmq::detour::Detour;
 use crate::topology::rabbitmq::node::Node;
+use crate::topology::rabbitmq::node::Version;
+use crate::topology::rabbitmq::observe::Policies;
 use crate::topology::rabbitmq::observe::Seen;
 use crate::topology::rabbitmq::policy;
 use crate::topology::rabbitmq::policy::Policy;
+use crate::topology::rabbitmq::translate::Loss;
 use crate::topology::rabbitmq::translate::translate;
 use crate::topology::rollout;
 use crate::topology::rollout::Options;
@@ -37,6 +42,11 @@ use crate::topology::source::Source;
 
 /// What a global parameter is called in which the files of a vhost are kept, before its name.
 pub const KEPT_PREFIX: &str = "railpost-topology:";
+
+/// The type of queues that say none, in vhosts that are made here.
+pub const USUAL_TYPE: &str = "quorum";
+/// From this version on a vhost's usual type counts.
+const HAS_USUAL_TYPES: Version = Version(3, 11);
 
 /// What is kept of one vhost.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -79,8 +89,18 @@ pub struct Agenda {
     pub anew: Vec<Anew>,
     /// Made anew without losing what is in them.
     pub replaced: Vec<Replaced>,
+    /// Policies of objects that stay and need none any more.
+    pub delete_policies: Vec<String>,
     pub unbind: Vec<Binding>,
+    /// What others need to run empty comes before them.
     pub delete_queues: Vec<Leaving>,
+    pub last: Last,
+}
+
+/// What goes when all queues are gone that had to: messages that wait need it to come back.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Last {
+    pub unbind: Vec<Binding>,
     pub delete_exchanges: Vec<String>,
     pub delete_policies: Vec<String>,
 }
@@ -92,7 +112,7 @@ pub struct NewExchange {
     pub durable: bool,
     pub auto_delete: bool,
     pub internal: bool,
-    pub arguments: crate::amqp::table::Table,
+    pub arguments: Table,
     pub policy: Option<Policy>,
 }
 
@@ -101,7 +121,7 @@ pub struct NewQueue {
     pub name: String,
     pub durable: bool,
     pub auto_delete: bool,
-    pub arguments: crate::amqp::table::Table,
+    pub arguments: Table,
     pub policy: Option<Policy>,
 }
 
@@ -142,16 +162,21 @@ pub struct Leaving {
     pub given_up: bool,
     /// Messages in it come out by themselves: it stays until then.
     pub runs_empty: bool,
+    /// The queue whose failed messages are in it: it stays as long.
+    pub of: Option<String>,
 }
 
-/// What a queue is there for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a queue is there for, in the order in which queues go.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Role {
-    Declared,
     /// Only controllers consume it.
     Inbox,
     Wait,
+    Declared,
 }
+
+/// Queues of detours, by vhost and name, each with the queue that it is there for.
+type Roles = BTreeMap<(String, String), (Role, String)>;
 
 impl Kept {
     /// Nothing was ever applied.
@@ -232,9 +257,11 @@ pub fn course(
     sources: &[Source],
     options: &Options,
 ) -> Course {
-    let translated = translate(new, &seen.node);
+    let mut translated = translate(new, &seen.node);
     let wanted = translated.topology;
-    let observed = &seen.observed;
+    let mut observed = seen.observed.clone();
+    translated.losses.extend(without_others(&mut observed, seen, &wanted));
+    let observed = &observed;
     let mut rollout = Rollout::new(observed, applied, &wanted, sources, options);
     let (removals, _) = removal::all(observed, applied, &wanted, options);
     rollout.losses = translated.losses.iter().map(ToString::to_string).collect();
@@ -248,8 +275,13 @@ pub fn course(
     let own = generated(applied, &wanted);
     rollout.plan.flows.retain(|it| !own.contains(&(it.vhost.clone(), it.exchange.clone())));
     let roles = roles(applied);
+    let again: BTreeSet<(String, String)> = detour::all(applied)
+        .iter()
+        .map(|it| (it.vhost.to_string(), it.again().to_string()))
+        .collect();
     rollout.refusals = refusals(observed, &removals, &roles, options, new);
     rollout.refusals.extend(exchanges_replaced(&rollout, options));
+    rollout.refusals.extend(overruled(seen, &wanted));
     rollout.refusals.extend(rollout::protected(applied, &rollout.plan));
     rollout.refusals.extend(rollout::held_back(observed, &rollout.plan));
     let fatal = translated.losses.iter().filter(|it| it.is_fatal);
@@ -257,11 +289,13 @@ pub fn course(
     let mut vhosts = BTreeMap::new();
     for (name, vhost) in &wanted.vhosts {
         let gone = removals.get(name.as_str()).cloned().unwrap_or_default();
-        let work = Work { seen, rollout: &rollout, name, options, roles: &roles, new };
+        let work =
+            Work { seen, rollout: &rollout, name, options, roles: &roles, again: &again, new };
         vhosts.insert(name.to_string(), work.agenda(Some(vhost), gone));
     }
     for (name, gone) in removals.iter().filter(|(name, _)| wanted.vhost(name).is_none()) {
-        let work = Work { seen, rollout: &rollout, name, options, roles: &roles, new };
+        let work =
+            Work { seen, rollout: &rollout, name, options, roles: &roles, again: &again, new };
         vhosts.insert(name.clone(), work.agenda(None, gone.clone()));
     }
     Course { rollout, vhosts }
@@ -293,12 +327,12 @@ fn generated(applied: &Topology, wanted: &Topology) -> BTreeSet<(String, String)
     all
 }
 
-/// Queues of detours, by vhost and name.
-fn roles(applied: &Topology) -> BTreeMap<(String, String), Role> {
-    let mut roles = BTreeMap::new();
+fn roles(applied: &Topology) -> Roles {
+    let mut roles = Roles::new();
     for it in detour::all(applied) {
         let mut add = |name: &str, role| {
-            roles.insert((it.vhost.to_string(), name.to_owned()), role);
+            let key = (it.vhost.to_string(), name.to_owned());
+            roles.insert(key, (role, it.queue.to_string()));
         };
         add(&it.inbox(), Role::Inbox);
         it.waits.iter().for_each(|wait| add(&it.wait_queue(*wait), Role::Wait));
@@ -309,7 +343,7 @@ fn roles(applied: &Topology) -> BTreeMap<(String, String), Role> {
 fn refusals(
     observed: &Observed,
     removals: &BTreeMap<String, Removals>,
-    roles: &BTreeMap<(String, String), Role>,
+    roles: &Roles,
     options: &Options,
     new: &Topology,
 ) -> Vec<String> {
@@ -328,7 +362,8 @@ fn refusals(
                 n_messages,
                 n_consumers,
             };
-            match roles.get(&(vhost.clone(), name.clone())).copied().unwrap_or(Role::Declared) {
+            let role = roles.get(&(vhost.clone(), name.clone())).map(|it| it.0);
+            match role.unwrap_or(Role::Declared) {
                 Role::Declared => stakes.push(stake(n_messages, n_consumers)),
                 Role::Inbox => stakes.push(stake(n_messages, 0)),
                 Role::Wait => {}
@@ -350,6 +385,70 @@ fn refusals(
                     "the queue `{name}` is another one afterwards, and messages published by its \
                      name alone have nowhere to go meanwhile; bind it to an exchange, or say \
                      --delete {name}, which also loses its messages"
+                ));
+            }
+        }
+    }
+    all
+}
+
+/// Leaves out what the policies of others say of queues that have none of ours: it is theirs to
+/// say, and nothing that files could change. Says so, and which of theirs do not count.
+fn without_others(observed: &mut Observed, seen: &Seen, wanted: &Topology) -> Vec<Loss> {
+    let policies = Policies::new(&seen.policies);
+    let mut all = Vec::new();
+    for (vhost, live) in &mut observed.vhosts {
+        let Some(declared) = wanted.vhost(vhost) else { continue };
+        for (name, queue) in &mut live.queues {
+            let Some(it) = declared.queues.get(name.as_str()) else { continue };
+            let kind = seen.node.queue_type(vhost, name).unwrap_or("classic");
+            let theirs = policies.foreign(vhost, name, kind);
+            let Some(theirs) = theirs else { continue };
+            let keys: Vec<&str> = theirs.definition.keys().map(String::as_str).collect();
+            let keys = keys.join("`, `");
+            let mut lose = |text: String| {
+                let (origin, name) = (it.origin, name.clone());
+                all.push(Loss { origin, kind: "queue", name, text, is_fatal: false });
+            };
+            if policy::of_queue(it).is_some() {
+                lose(format!(
+                    "the policy `{}` does not give it `{keys}`: ours counts",
+                    theirs.name
+                ));
+                continue;
+            }
+            let own = queue.declared_with.clone().unwrap_or_else(|| queue.arguments.clone());
+            if own != queue.arguments {
+                queue.arguments = own;
+                lose(format!("the policy `{}` gives it `{keys}`", theirs.name));
+            }
+        }
+    }
+    all
+}
+
+/// COMPAT: an object is under one policy. Ours give way to nobody's below their priority.
+fn overruled(seen: &Seen, wanted: &Topology) -> Vec<String> {
+    let policies = Policies::new(&seen.policies);
+    let mut all = Vec::new();
+    for (vhost, it) in &wanted.vhosts {
+        for ours in policy::all(it) {
+            let Some(name) = policy::object(&ours.name) else { continue };
+            let declared = it.queues.get(name).filter(|_| ours.apply_to == "queues");
+            let kind = match declared {
+                Some(queue) => {
+                    let kind = queue.arguments.get("x-queue-type").and_then(Value::as_text);
+                    kind.unwrap_or("classic")
+                }
+                None => "exchanges",
+            };
+            let foreign = policies.foreign(vhost, name, kind);
+            if let Some(theirs) = foreign.filter(|it| it.priority >= policy::PRIORITY) {
+                let (theirs, priority) = (&theirs.name, theirs.priority);
+                all.push(format!(
+                    "the policy `{theirs}` of priority {priority} counts for `{name}` in place of \
+                     what files say; give it one below {}",
+                    policy::PRIORITY
                 ));
             }
         }
@@ -381,7 +480,9 @@ struct Work<'a> {
     rollout: &'a Rollout,
     name: &'a str,
     options: &'a Options,
-    roles: &'a BTreeMap<(String, String), Role>,
+    roles: &'a Roles,
+    /// What brings back messages that have waited.
+    again: &'a BTreeSet<(String, String)>,
     /// As the files say, not translated.
     new: &'a Topology,
 }
@@ -393,9 +494,14 @@ impl Work<'_> {
         if let Some(wanted) = wanted {
             self.make(wanted, &gone, &mut agenda);
         }
-        agenda.unbind = gone.bindings;
+        let brings_back =
+            |it: &Binding| self.again.contains(&(self.name.to_owned(), it.source.clone()));
+        (agenda.last.unbind, agenda.unbind) = gone.bindings.into_iter().partition(brings_back);
         agenda.delete_queues = gone.queues.into_iter().map(|it| self.leaving(it)).collect();
-        agenda.delete_exchanges = gone.exchanges;
+        agenda
+            .delete_queues
+            .sort_by_key(|it| self.role(&it.name).map_or(Role::Declared, |it| it.0));
+        agenda.last.delete_exchanges = gone.exchanges;
         agenda
     }
 
@@ -427,8 +533,14 @@ impl Work<'_> {
                 agenda.exchanges.push(new);
             }
         }
+        // COMPAT: where queues are of another type by default, a classic one has to say so.
+        let says_type = self.seen.node.version >= HAS_USUAL_TYPES
+            && (agenda.is_new || self.seen.usual_types.contains_key(self.name));
         for it in wanted.queues.values() {
-            let new = new_queue(it);
+            let mut new = new_queue(it);
+            if says_type && new.arguments.get("x-queue-type").is_none() {
+                new.arguments.set("x-queue-type", Value::text("classic"));
+            }
             let is_there = live.queues.contains_key(it.name.as_str());
             let is_old = gone.replaced.iter().any(|name| *it.name == **name);
             let was_begun = self.seen.moving.contains(&(self.name.to_owned(), it.name.to_string()));
@@ -467,18 +579,28 @@ impl Work<'_> {
             !is_replaced && live.bindings.binary_search(it).is_err()
         });
         agenda.bindings = bindings;
-        let there = |it: &Policy| {
+        let own = self.seen.policies.iter().filter(|it| it.vhost == self.name);
+        let there: BTreeMap<&str, _> = own.map(|it| (it.name.as_str(), it)).collect();
+        let is_there = |it: &Policy| {
             let same = |live: &&crate::topology::rabbitmq::observe::Policy| {
-                live.vhost == self.name && live.name == it.name && live.definition == it.definition
+                live.pattern == it.pattern
+                    && live.apply_to == it.apply_to
+                    && live.priority == policy::PRIORITY
+                    && live.definition == it.definition
             };
-            self.seen.policies.iter().any(|live| same(&live))
+            there.get(it.name.as_str()).is_some_and(same)
         };
-        agenda.policies.retain(|it| !there(it));
+        agenda.policies.retain(|it| !is_there(it));
         let needed: BTreeSet<String> = policy::all(wanted).into_iter().map(|it| it.name).collect();
         let stale = self.seen.policies.iter().filter(|it| {
             it.vhost == self.name && policy::is_ours(&it.name) && !needed.contains(&it.name)
         });
-        agenda.delete_policies = stale.map(|it| it.name.clone()).collect();
+        let kept: BTreeSet<String> = {
+            let queues = wanted.queues.keys().map(|it| policy::name("queue", it));
+            queues.chain(wanted.exchanges.keys().map(|it| policy::name("exchange", it))).collect()
+        };
+        (agenda.delete_policies, agenda.last.delete_policies) =
+            stale.map(|it| it.name.clone()).partition(|it| kept.contains(it));
     }
 
     fn is_replaced(&self, kind: Kind, name: &str) -> bool {
@@ -490,10 +612,15 @@ impl Work<'_> {
         })
     }
 
+    fn role(&self, name: &str) -> Option<&(Role, String)> {
+        self.roles.get(&(self.name.to_owned(), name.to_owned()))
+    }
+
     fn leaving(&self, name: String) -> Leaving {
-        let role = self.roles.get(&(self.name.to_owned(), name.clone()));
+        let role = self.role(&name);
         let given_up = self.options.delete.contains(&name);
-        Leaving { given_up, runs_empty: role == Some(&Role::Wait), name }
+        let runs_empty = role.is_some_and(|it| it.0 == Role::Wait);
+        Leaving { given_up, runs_empty, of: role.map(|it| it.1.clone()), name }
     }
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::amqp::argument::Overflow;
+use crate::amqp::limit::SHORT_STRING_BYTES;
 use crate::amqp::name::BindingKey;
 use crate::amqp::name::ExchangeName;
 use crate::amqp::name::QueueName;
@@ -67,6 +68,8 @@ pub fn translate(topology: &Topology, node: &Node) -> Translated {
         let translated = desk.done;
         done.topology.vhosts.insert(name.clone(), translated);
     }
+    let too_long = too_long(&done.topology);
+    done.losses.extend(too_long);
     if node.version < Version::OLDEST {
         let text = format!("{} is older than {}", node.version, Version::OLDEST);
         let name = node.name.clone();
@@ -406,6 +409,24 @@ impl Desk<'_> {
         self.limit_deliveries(&mut queue, None);
         queue
     }
+}
+
+/// Names that are made of a queue's or exchange's own, and longer than any may be.
+fn too_long(topology: &Topology) -> Vec<Loss> {
+    let mut all = Vec::new();
+    for vhost in topology.vhosts.values() {
+        let exchanges =
+            vhost.exchanges.values().map(|it| ("exchange", it.name.as_str(), it.origin));
+        let queues = vhost.queues.values().map(|it| ("queue", it.name.as_str(), it.origin));
+        for (kind, name, origin) in exchanges.chain(queues) {
+            if name.len() > SHORT_STRING_BYTES {
+                let text = format!("a name has {SHORT_STRING_BYTES} bytes at most");
+                let name = name.to_owned();
+                all.push(Loss { origin, kind, name, text, is_fatal: true });
+            }
+        }
+    }
+    all
 }
 
 /// The plugin that brings a type of exchanges.
