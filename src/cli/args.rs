@@ -383,11 +383,12 @@ pub(in crate::cli) struct AdoptArgs {
 What was applied must be what they run with: after `railpost apply --engine rabbitmq`, restart \
 them.
 
-Exit codes: 0 stopped by SIGTERM, or redriven, 130 by Ctrl-C, 1 the files have errors or are not applied, 2 \
-unreadable, 4 RabbitMQ cannot be reached or refuses the login.
+Exit codes: 0 stopped by SIGTERM, or redriven, 130 by Ctrl-C, 1 the files have errors or are not \
+applied, 2 unreadable, 4 RabbitMQ cannot be reached or refuses the login.
 
-Example:
-  railpost controller topology --url amqp://retry:secret@rabbit:5672"
+Examples:
+  railpost controller topology --url amqp://retry:secret@rabbit:5672
+  railpost controller topology --redrive billing --count 10"
 )]
 pub(in crate::cli) struct ControllerArgs {
     /// Topology files, or folders of them [default: topology].
