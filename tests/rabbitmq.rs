@@ -217,6 +217,16 @@ async fn a_node_becomes_what_files_say_and_nothing_is_lost_on_the_way() {
     world.is_done().await;
     assert_eq!(declared(&channel, "billing").await, Some(1));
 
+    // Two at once would be one too many.
+    let own = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    let alone = channel.queue_declare("railpost.applying".into(), own, FieldTable::default());
+    alone.await.expect("declared");
+    let (code, text) = world.run(&["apply", "plan.json"]).await;
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("somebody else is applying"), "{text}");
+    let gone = channel.queue_delete("railpost.applying".into(), QueueDeleteOptions::default());
+    gone.await.expect("deleted");
+
     // The plan that was made before is stale now.
     let (code, text) = world.run(&["apply", "plan.json"]).await;
     assert_eq!(code, 5, "{text}");

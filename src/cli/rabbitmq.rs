@@ -142,6 +142,11 @@ impl Rabbitmq {
     /// Carries out a plan as it is, or ends one that was interrupted.
     pub(in crate::cli) fn apply(&self, plan: &Rollout) -> Result<Done, Exit> {
         let mine = nexts(&plan.sources, &plan.options);
+        let runtime = Runtime::new().map_err(|error| {
+            eprintln!("error: cannot start threads: {error}");
+            Exit::Unusable
+        })?;
+        let _alone = self.alone(&runtime, mine.keys())?;
         let state = self.state(Some(&mine))?;
         let node = &state.seen.node;
         if !plan.broker.is_empty() && plan.broker != node.name {
@@ -168,18 +173,35 @@ impl Rabbitmq {
         for (name, next) in &mine {
             self.keep(name, &Kept { next: Some(next.clone()), ..kept(name) })?;
         }
-        let done = self.carry_out(&course)?;
+        let done = self.carry_out(&course, &runtime)?;
         for (name, next) in mine {
             self.keep(&name, &Kept { sources: next.sources, ..Kept::nothing() })?;
         }
         Ok(done)
     }
 
-    fn carry_out(&self, course: &Course) -> Result<Done, Exit> {
-        let runtime = Runtime::new().map_err(|error| {
-            eprintln!("error: cannot start threads: {error}");
-            Exit::Unusable
-        })?;
+    /// Keeps others from applying to these vhosts as long as the result is there. Where AMQP is not to
+    /// be had, nobody is kept: only what moves messages needs it.
+    fn alone<'n>(
+        &self,
+        runtime: &Runtime,
+        vhosts: impl Iterator<Item = &'n String>,
+    ) -> Result<Vec<moving::Alone>, Exit> {
+        let mut all = Vec::new();
+        for vhost in vhosts {
+            match runtime.block_on(moving::alone(&self.url, vhost)) {
+                Ok(it) => all.push(it),
+                Err(MoveError::Taken) => {
+                    eprintln!("refused: somebody else is applying to the vhost `{vhost}`");
+                    return Err(Exit::Refused);
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(all)
+    }
+
+    fn carry_out(&self, course: &Course, runtime: &Runtime) -> Result<Done, Exit> {
         let mut carrier = Carrier { of: self, runtime, done: Done::default(), left: Vec::new() };
         for (vhost, agenda) in &course.vhosts {
             carrier.carry_out(vhost, agenda)?;
@@ -295,6 +317,13 @@ impl Rabbitmq {
             return Exit::Refused;
         }
         match answer.status {
+            // COMPAT: who may not do something is answered like who is nobody.
+            401 if reason.starts_with("User not") => {
+                eprintln!(
+                    "the user needs the tag `policymaker`, and `administrator` for new vhosts"
+                );
+                Exit::Refused
+            }
             401 | 403 | 404 | 500.. => Exit::Unreachable,
             _ => Exit::Unusable,
         }
@@ -309,7 +338,7 @@ fn course_of(state: &State, sources: &[Source], options: &Options) -> Result<Cou
 /// Carries agendas out.
 struct Carrier<'a> {
     of: &'a Rabbitmq,
-    runtime: Runtime,
+    runtime: &'a Runtime,
     done: Done,
     /// What could not be done yet.
     left: Vec<String>,

@@ -249,7 +249,11 @@ async fn exists(connection: &Connection, vhost: &str, queue: &str) -> Result<(),
 }
 
 fn is_not_found(error: &lapin::Error) -> bool {
-    matches!(error.kind(), lapin::ErrorKind::ProtocolError(it) if it.get_id() == 404)
+    has_id(error, 404)
+}
+
+fn has_id(error: &lapin::Error, id: u16) -> bool {
+    matches!(error.kind(), lapin::ErrorKind::ProtocolError(it) if it.get_id() == id)
 }
 
 /// How many messages are ready in a queue, and how many consumers it has.

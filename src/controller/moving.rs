@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::Channel;
 use lapin::Confirmation;
+use lapin::Connection;
 use lapin::PublisherConfirm;
 use lapin::options::BasicAckOptions;
 use lapin::options::BasicCancelOptions;
@@ -14,10 +15,12 @@ use lapin::options::BasicGetOptions;
 use lapin::options::BasicPublishOptions;
 use lapin::options::BasicQosOptions;
 use lapin::options::ConfirmSelectOptions;
+use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 
 use crate::controller::ControllerError;
 use crate::controller::connect;
+use crate::controller::has_id;
 use crate::controller::is_not_found;
 use crate::controller::property;
 use crate::controller::ready;
@@ -42,6 +45,8 @@ pub enum MoveError {
     NotTaken { from: String, to: String },
     #[error("`{0}` was deleted meanwhile")]
     Deleted(String),
+    #[error("somebody else is at work")]
+    Taken,
 }
 
 impl MoveError {
@@ -65,6 +70,28 @@ pub async fn stake(url: &str, vhost: &str, queue: &str) -> Result<Option<(u32, u
     };
     let _ = connection.close(200, "looked".into()).await;
     found
+}
+
+/// Nobody else is at work in a vhost as long as this connection is there.
+#[derive(Debug)]
+pub struct Alone(#[allow(dead_code, reason = "its end is what counts")] Connection);
+
+/// A queue of one connection: others cannot have it as long as that is there.
+const ALONE: &str = "railpost.applying";
+
+/// Keeps others out of a vhost.
+///
+/// # Errors
+/// When somebody else does so, or the broker does not let us.
+pub async fn alone(url: &str, vhost: &str) -> Result<Alone, MoveError> {
+    let connection = connect(url, vhost).await?;
+    let channel = connection.create_channel().await?;
+    let own = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    match channel.queue_declare(ALONE.into(), own, FieldTable::default()).await {
+        Ok(_) => Ok(Alone(connection)),
+        Err(error) if has_id(&error, 405) => Err(MoveError::Taken),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// When to stop.
