@@ -490,7 +490,11 @@ impl Carrier<'_> {
         let path = format!("/api/queues/{v}/{}", escape(&it.name));
         if !it.given_up {
             let stake = self.amqp(moving::stake(&self.of.url, vhost, &it.name))?;
-            let Some((n_messages, n_consumers)) = stake else { return Ok(true) };
+            let Some((n_ready, n_consumers)) = stake else { return Ok(true) };
+            // Dead letters that their target has not taken yet are no ready messages.
+            let told = self.of.ask("GET", &path, None)?.body;
+            let n_letters = told["messages_dlx"].as_u64().unwrap_or_default();
+            let n_messages = u64::from(n_ready) + n_letters;
             if n_messages > 0 && it.runs_empty {
                 let name = &it.name;
                 self.left
