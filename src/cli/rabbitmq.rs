@@ -195,7 +195,7 @@ impl Rabbitmq {
                     eprintln!("refused: somebody else is applying to the vhost `{vhost}`");
                     return Err(Exit::Refused);
                 }
-                Err(_) => {}
+                Err(error) => eprintln!("note: a second apply would not be kept out: {error}"),
             }
         }
         Ok(all)
@@ -311,16 +311,11 @@ impl Rabbitmq {
         let text = answer.body.to_string();
         let reason = answer.body["reason"].as_str().unwrap_or(&text);
         eprintln!("error: {base} answers {} to {method} {path}: {reason}", answer.status);
-        // COMPAT: who may not do something is answered like who is nobody.
-        if answer.status == 401 && reason != "Login failed" {
-            eprintln!("hint: the user needs the tag `administrator`");
-            return Exit::Refused;
-        }
         match answer.status {
             // COMPAT: who may not do something is answered like who is nobody.
-            401 if reason.starts_with("User not") => {
+            401 if reason != "Login failed" => {
                 eprintln!(
-                    "the user needs the tag `policymaker`, and `administrator` for new vhosts"
+                    "hint: the user needs the tag `policymaker`, and `administrator` for new vhosts"
                 );
                 Exit::Refused
             }
