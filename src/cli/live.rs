@@ -126,15 +126,11 @@ impl Railpost {
     }
 
     fn apply(&self, plan: &Rollout) -> Result<Done, Exit> {
-        let broker = self.observed()?.broker;
-        if !plan.broker.is_empty() && plan.broker != broker {
-            eprintln!("refused: the plan was made for `{}`, and this is `{broker}`", plan.broker);
-            return Err(Exit::Refused);
-        }
         let body = json!({
             "sources": plan.sources,
             "options": plan.options,
             "fingerprint": plan.fingerprint,
+            "broker": plan.broker,
         });
         let answer = self.post("/v1/apply", &body)?;
         let number = |key: &str| answer[key].as_u64().unwrap_or_default();

@@ -53,6 +53,7 @@ use crate::topology::rabbitmq::rollout::course;
 use crate::topology::rabbitmq::rollout::is_begun;
 use crate::topology::rabbitmq::rollout::nexts;
 use crate::topology::rabbitmq::translate;
+use crate::topology::rollout;
 use crate::topology::rollout::Options;
 use crate::topology::rollout::Rollout;
 use crate::topology::rollout::present;
@@ -148,10 +149,8 @@ impl Rabbitmq {
         })?;
         let _alone = self.alone(&runtime, mine.keys())?;
         let state = self.state(Some(&mine))?;
-        let node = &state.seen.node;
-        if !plan.broker.is_empty() && plan.broker != node.name {
-            let (theirs, ours) = (&plan.broker, &node.name);
-            eprintln!("refused: the plan was made for `{theirs}`, and this is `{ours}`");
+        if let Some(why) = rollout::not_for(&plan.broker, &state.seen.node.name) {
+            eprintln!("refused: {why}");
             return Err(Exit::Refused);
         }
         let course = course_of(&state, &plan.sources, &plan.options)?;
@@ -269,22 +268,17 @@ impl Rabbitmq {
     }
 
     fn get(&self, path: &str) -> Result<Value, Exit> {
-        // COMPAT: a list of what is just being deleted fails once in a while.
-        for _ in 0..LISTED_AGAIN {
+        let mut n_tried = 0;
+        loop {
             let answer = self.api.ask("GET", path, None, None).map_err(|it| client::report(&it))?;
-            if answer.status == 200 {
-                return Ok(answer.body);
+            match answer.status {
+                200..=299 => return Ok(answer.body),
+                // COMPAT: a list of what is just being deleted fails once in a while.
+                500.. if n_tried < LISTED_AGAIN => std::thread::sleep(LISTED_AGAIN_AFTER),
+                _ => return Err(self.refused("GET", path, &answer)),
             }
-            if answer.status < 500 {
-                break;
-            }
-            std::thread::sleep(LISTED_AGAIN_AFTER);
+            n_tried += 1;
         }
-        let answer = self.ask("GET", path, None)?;
-        if answer.status == 404 {
-            return Err(self.refused("GET", path, &answer));
-        }
-        Ok(answer.body)
     }
 
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(), Exit> {
@@ -496,7 +490,7 @@ impl Carrier<'_> {
                     .push(format!("the queue `{name}` runs empty: {n_messages} messages wait"));
                 return Ok(false);
             }
-            if n_messages > 0 || (n_consumers > 0 && !it.name.ends_with(".retry.in")) {
+            if n_messages > 0 || (n_consumers > 0 && !it.is_inbox()) {
                 self.left.push(format!(
                     "the queue `{}` stays: {n_messages} messages and {n_consumers} consumers came \
                      meanwhile",

@@ -152,6 +152,7 @@ async fn redrive_by(channel: &Channel, detour: &Detour, count: u64) -> Result<u6
         let delivery = message.delivery;
         let mut headers = property::headers(&delivery.properties);
         Detour::renew(&mut headers);
+        property::note_user(&delivery.properties, &mut headers);
         let properties = property::with_headers(&delivery.properties, &headers, false);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let key = delivery.routing_key.clone();

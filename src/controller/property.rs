@@ -45,11 +45,20 @@ pub(super) fn with_headers(
     new
 }
 
+/// Notes the user who published a message, before somebody else publishes it again.
+pub(super) fn note_user(it: &BasicProperties, headers: &mut Table) {
+    if let Some(user) = it.user_id() {
+        headers.set(USER_ID, Value::text(user.as_str()));
+    }
+}
+
 /// The properties as somebody can publish them who is not the user they name: a header says who was.
 pub(super) fn by_another(it: &BasicProperties) -> BasicProperties {
-    let Some(user) = it.user_id() else { return it.clone() };
+    if it.user_id().is_none() {
+        return it.clone();
+    }
     let mut headers = headers(it);
-    headers.set(USER_ID, Value::text(user.as_str()));
+    note_user(it, &mut headers);
     with_headers(it, &headers, false)
 }
 
@@ -70,5 +79,7 @@ mod tests {
         let id = left.message_id().as_ref().map(|it| it.as_str());
         let kind = left.kind().as_ref().map(|it| it.as_str());
         assert_eq!((id, kind), (Some("m"), Some("t")));
+        let noted = headers(&by_another(&properties));
+        assert_eq!(noted.get(USER_ID).and_then(Value::as_text), Some("shop"));
     }
 }

@@ -22,7 +22,6 @@ use lapin::types::FieldTable;
 use tokio::sync::watch;
 
 use crate::amqp::table::Table;
-use crate::amqp::table::Value;
 use crate::controller::ControllerConfig;
 use crate::controller::Count;
 use crate::controller::Counts;
@@ -32,7 +31,6 @@ use crate::controller::outbox::Outbox;
 use crate::controller::property;
 use crate::controller::stopped;
 use crate::topology::rabbitmq::detour::Detour;
-use crate::topology::rabbitmq::detour::USER_ID;
 use crate::topology::rabbitmq::detour::Verdict;
 
 const TAG: &str = "railpost-controller";
@@ -224,8 +222,8 @@ impl Desk {
         };
         self.detour.note(&mut headers, verdict, now_ms());
         let keeps_user = self.config.impersonates;
-        if let (Some(user), false) = (delivery.properties.user_id(), keeps_user) {
-            headers.set(USER_ID, Value::text(user.as_str()));
+        if !keeps_user {
+            property::note_user(&delivery.properties, &mut headers);
         }
         self.outbox.fit(&mut headers);
         let properties = property::with_headers(&delivery.properties, &headers, keeps_user);

@@ -30,6 +30,7 @@ use crate::topology::declared::Vhost;
 use crate::topology::engine::Engine;
 use crate::topology::observed;
 use crate::topology::observed::Observed;
+use crate::topology::rollout;
 use crate::topology::rollout::Options;
 use crate::topology::rollout::Rollout;
 use crate::topology::rollout::carry::carry_out;
@@ -71,6 +72,9 @@ struct Wanted {
     options: Options,
     /// Of the broker as a plan found it.
     fingerprint: Option<String>,
+    /// The broker that a plan was made for.
+    #[serde(default)]
+    broker: String,
 }
 
 /// The files that were applied last; empty when none were.
@@ -194,6 +198,9 @@ impl LiveEstate {
     pub(in crate::server) fn roll_out(&self, body: &Value) -> Result<(Value, BatchId), Problem> {
         let wanted = wanted(body)?;
         let new = sound(&wanted.sources, self.today())?;
+        if let Some(why) = rollout::not_for(&wanted.broker, &self.about.broker) {
+            return Err(conflict("other_broker", &[why]));
+        }
         // Held to the end, so that plans are carried out one after the other.
         let mut applied = self.node.topology.lock();
         let observed = self.observe(&applied);

@@ -123,6 +123,7 @@ pub const ROUTES: [Route; 23] = [
             FILES[0],
             FILES[1],
             ("fingerprint", "string", "Of the broker as the plan found it; else any will do."),
+            ("broker", "string", "The broker that the plan was made for; else any will do."),
         ],
         ..route(Action::Apply, Method::Post, "/apply")
     },

@@ -31,6 +31,7 @@ use crate::topology::rabbitmq::policy;
 use crate::topology::rabbitmq::policy::Policy;
 use crate::topology::rabbitmq::translate::Loss;
 use crate::topology::rabbitmq::translate::translate;
+use crate::topology::rabbitmq::translate::unroutable_name;
 use crate::topology::rollout;
 use crate::topology::rollout::Options;
 use crate::topology::rollout::Rollout;
@@ -166,6 +167,13 @@ pub struct Leaving {
     pub of: Option<String>,
 }
 
+impl Leaving {
+    /// Only controllers consume it.
+    pub fn is_inbox(&self) -> bool {
+        self.of.is_some() && !self.runs_empty
+    }
+}
+
 /// What a queue is there for, in the order in which queues go.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Role {
@@ -196,7 +204,7 @@ impl Kept {
 }
 
 /// Files by the vhost that each of them belongs to.
-pub fn by_vhost(sources: &[Source]) -> BTreeMap<String, Vec<Source>> {
+fn by_vhost(sources: &[Source]) -> BTreeMap<String, Vec<Source>> {
     let mut all: BTreeMap<String, Vec<Source>> = BTreeMap::new();
     for it in sources {
         for name in load(std::slice::from_ref(it)).topology.vhosts.keys() {
@@ -219,7 +227,7 @@ pub fn is_begun(kept: &BTreeMap<String, Kept>, mine: &BTreeMap<String, Next>) ->
     let goes_on = mine.iter().all(|(name, next)| {
         let kept = of(name);
         any |= kept.is_begun(next);
-        kept.is_begun(next) || kept.is_ended(next) || kept.next.is_none()
+        kept.is_begun(next) || kept.next.is_none()
     });
     any && goes_on
 }
@@ -287,16 +295,12 @@ pub fn course(
     let fatal = translated.losses.iter().filter(|it| it.is_fatal);
     rollout.refusals.extend(fatal.map(ToString::to_string));
     let mut vhosts = BTreeMap::new();
-    for (name, vhost) in &wanted.vhosts {
-        let gone = removals.get(name.as_str()).cloned().unwrap_or_default();
+    let names = wanted.vhosts.keys().map(|it| it.as_str()).chain(removals.keys().map(|it| &**it));
+    for name in names.collect::<BTreeSet<&str>>() {
+        let gone = removals.get(name).cloned().unwrap_or_default();
         let work =
             Work { seen, rollout: &rollout, name, options, roles: &roles, again: &again, new };
-        vhosts.insert(name.to_string(), work.agenda(Some(vhost), gone));
-    }
-    for (name, gone) in removals.iter().filter(|(name, _)| wanted.vhost(name).is_none()) {
-        let work =
-            Work { seen, rollout: &rollout, name, options, roles: &roles, again: &again, new };
-        vhosts.insert(name.clone(), work.agenda(None, gone.clone()));
+        vhosts.insert(name.to_owned(), work.agenda(wanted.vhost(name), gone));
     }
     Course { rollout, vhosts }
 }
@@ -320,8 +324,8 @@ fn generated(applied: &Topology, wanted: &Topology) -> BTreeSet<(String, String)
         all.extend(detour::all(topology).iter().flat_map(of));
         for vhost in topology.vhosts.values() {
             let parks = vhost.exchanges.values().filter(|it| it.parking_name().is_some());
-            let alternates = parks.filter_map(|it| it.alternate.as_ref());
-            all.extend(alternates.map(|it| (vhost.name.to_string(), it.value.to_string())));
+            let alternates = parks.map(|it| unroutable_name(&it.name));
+            all.extend(alternates.map(|it| (vhost.name.to_string(), it.to_string())));
         }
     }
     all
@@ -566,7 +570,7 @@ impl Work<'_> {
                 } else {
                     agenda.replaced.push(replaced);
                 }
-            } else if live.queues.contains_key(it.name.as_str()) {
+            } else if is_there {
                 agenda.policies.extend(new.policy);
             } else {
                 agenda.queues.push(new);

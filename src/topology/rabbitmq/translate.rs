@@ -171,7 +171,7 @@ impl Desk<'_> {
     /// By way of an alternate exchange, which has one queue.
     fn park_unroutable(&mut self, exchange: &Exchange) {
         let origin = exchange.origin;
-        let alternate = ExchangeName::from(format!("{}.unroutable", exchange.name));
+        let alternate = unroutable_name(&exchange.name);
         self.add_exchange(Exchange::plain(&alternate, origin));
         let Some(lot) = exchange.parking_name() else { return };
         let mut queue = self.plain_queue(&lot, origin);
@@ -427,6 +427,11 @@ fn too_long(topology: &Topology) -> Vec<Loss> {
         }
     }
     all
+}
+
+/// The alternate exchange of one that parks what no queue takes.
+pub(in crate::topology) fn unroutable_name(exchange: &str) -> ExchangeName {
+    ExchangeName::from(format!("{exchange}.unroutable"))
 }
 
 /// The plugin that brings a type of exchanges.

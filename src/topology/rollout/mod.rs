@@ -158,6 +158,12 @@ impl Rollout {
     }
 }
 
+/// Why a plan that was made for one broker is not carried out on another. Plans of old say no broker.
+pub fn not_for(planned: &str, broker: &str) -> Option<String> {
+    let is_other = !planned.is_empty() && planned != broker;
+    is_other.then(|| format!("the plan was made for `{planned}`, and this is `{broker}`"))
+}
+
 /// What is there afterwards: the files, and what stays beside them.
 fn goal(present: &Topology, new: &Topology, removals: &BTreeMap<String, Removals>) -> Topology {
     let mut goal = new.clone();

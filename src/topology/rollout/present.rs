@@ -115,15 +115,12 @@ fn take_over(queue: &mut declared::Queue, seen: declared::Queue) {
 
 /// A queue that a client declared; its arguments in the words of files, where there are any.
 fn queue(name: &QueueName, mut arguments: Table, engine: Engine) -> declared::Queue {
-    let expressed = match engine {
-        Engine::Railpost => &EXPRESSED[..],
-        Engine::Rabbitmq => {
-            arguments.0.retain(|(key, value)| !policy::is_plain(key, value));
-            &EXPRESSED[..EXPRESSED_BY_POLICY]
-        }
-    };
+    if engine == Engine::Rabbitmq {
+        arguments.0.retain(|(key, value)| !policy::is_plain(key, value));
+    }
     let mut said = Table::default();
-    for key in expressed {
+    // What RabbitMQ has no policy for stays among the arguments: it cannot change.
+    for key in EXPRESSED.iter().filter(|it| !engine.fixes(it, false)) {
         arguments.remove(key).into_iter().for_each(|value| said.set(key, value));
     }
     let read = QueueArguments::parse(&said).unwrap_or_default();
@@ -150,7 +147,7 @@ fn queue(name: &QueueName, mut arguments: Table, engine: Engine) -> declared::Qu
     }
 }
 
-/// Arguments that keys of a file say; first those that RabbitMQ has policies for.
+/// Arguments that keys of a file say.
 const EXPRESSED: [&str; 10] = [
     "x-message-ttl",
     "x-expires",
@@ -163,4 +160,3 @@ const EXPRESSED: [&str; 10] = [
     "x-max-priority",
     "x-single-active-consumer",
 ];
-const EXPRESSED_BY_POLICY: usize = 8;
