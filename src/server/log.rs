@@ -108,6 +108,17 @@ thread_local! {
     static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Whether it comes true before a thread that may wait has waited for a few seconds.
+fn comes_true(is_so: impl Fn() -> bool) -> bool {
+    for _ in 0..ROOM_LOOKS {
+        if is_so() {
+            return true;
+        }
+        std::thread::sleep(ROOM_PAUSE);
+    }
+    false
+}
+
 impl Log {
     /// A log whose queues go on with these numbers.
     pub(in crate::server) fn new(next_seq: impl Iterator<Item = (QueueId, Seq)>) -> Log {
@@ -301,23 +312,12 @@ impl Log {
 
     /// Waits for `batch` on a thread that may wait; `false` when that takes too long.
     pub(in crate::server) fn wait_until_durable(&self, batch: BatchId) -> bool {
-        for _ in 0..ROOM_LOOKS {
-            if self.durable() >= batch {
-                return true;
-            }
-            std::thread::sleep(ROOM_PAUSE);
-        }
-        false
+        comes_true(|| self.durable() >= batch)
     }
 
     /// As [`Log::room`], for a thread that may wait, and not for longer than a few seconds.
     pub(in crate::server) fn wait_for_room(&self) {
-        for _ in 0..ROOM_LOOKS {
-            if self.pending_bytes.load(Ordering::Relaxed) < limit::LOG_PENDING_BYTES {
-                return;
-            }
-            std::thread::sleep(ROOM_PAUSE);
-        }
+        comes_true(|| self.pending_bytes.load(Ordering::Relaxed) < limit::LOG_PENDING_BYTES);
     }
 
     /// Has a queue's numbers go on with `next`; where they would have gone on.
